@@ -1,0 +1,1 @@
+//! Consul as a registry.

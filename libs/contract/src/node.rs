@@ -1,0 +1,194 @@
+//! Who a proxy is: `node.metadata.mesh` of its Envoy bootstrap (design 3.4).
+//!
+//! `meshctl bootstrap` writes it, the control plane reads it.
+//! Unknown keys are ignored: a bootstrap may be newer than the control plane.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{ServiceName, SystemName};
+use crate::registration::Protocol;
+use crate::upstreams::Upstreams;
+
+/// What a proxy does in the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyRole {
+    /// Beside an instance: its only way in and out.
+    Sidecar,
+    /// Relays what enters a System.
+    Gateway,
+    /// The fixed address that clients know.
+    Router,
+}
+
+impl fmt::Display for ProxyRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Sidecar => "sidecar",
+            Self::Gateway => "gateway",
+            Self::Router => "router",
+        })
+    }
+}
+
+/// The value of `node.metadata.mesh`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeMetadata {
+    /// The System it belongs to; a router belongs to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<SystemName>,
+    /// What it does.
+    pub role: ProxyRole,
+    /// Where its public listeners bind: every address inside a network namespace, the host's in host mode.
+    #[serde(default = "unspecified")]
+    pub bind: IpAddr,
+    /// The host's address as reachable from the proxy (the host-agent listens there).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<IpAddr>,
+    /// What it fronts; empty for an egress-only proxy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<NodeService>,
+    /// Loopback port of the egress listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<u16>,
+    /// What it calls, in place of the registration's `mesh_upstreams`; also where TCP listeners get their ports in host mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstreams: Option<Upstreams>,
+}
+
+/// One service that a proxy fronts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NodeService {
+    /// Consul service name.
+    pub name: ServiceName,
+    /// Port of the listener that is registered: for a gateway the one for other Systems, for a router the one for clients.
+    pub inbound: u16,
+    /// Loopback port of the application; a gateway and a router have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<u16>,
+    /// Port of a gateway's listener for the Router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<u16>,
+    /// What the application speaks, in place of the registration's `mesh_protocol`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+}
+
+/// Why node metadata cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("node.metadata.mesh: {0}; render the bootstrap with `meshctl bootstrap`")]
+pub struct NodeError(pub String);
+
+const fn unspecified() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+}
+
+impl NodeMetadata {
+    /// Reads the JSON form of `node.metadata.mesh` and checks what the role needs.
+    pub fn from_json(value: serde_json::Value) -> Result<Self, NodeError> {
+        let node: Self =
+            serde_json::from_value(value).map_err(|error| NodeError(error.to_string()))?;
+        node.check()?;
+        Ok(node)
+    }
+
+    fn check(&self) -> Result<(), NodeError> {
+        let fail = |reason: &str| Err(NodeError(reason.to_owned()));
+        match self.role {
+            ProxyRole::Router if self.services.len() != 1 => {
+                return fail("a router has one service, its listener");
+            }
+            ProxyRole::Router => {}
+            _ if self.system.is_none() => return fail("`system` is missing"),
+            ProxyRole::Gateway if self.services.len() != 1 => {
+                return fail("a gateway has one service");
+            }
+            ProxyRole::Gateway => {}
+            ProxyRole::Sidecar if self.services.iter().any(|service| service.app.is_none()) => {
+                return fail("a sidecar's service needs `app`, the application's port");
+            }
+            ProxyRole::Sidecar if self.services.is_empty() && self.egress.is_none() => {
+                return fail("a sidecar has a service, an `egress` port, or both");
+            }
+            ProxyRole::Sidecar => {}
+        }
+        let mut names = std::collections::BTreeSet::new();
+        let mut ports = std::collections::BTreeSet::new();
+        for service in &self.services {
+            if !names.insert(&service.name) {
+                return Err(NodeError(format!("service {} is named twice", service.name)));
+            }
+            for port in [Some(service.inbound), service.ingress].into_iter().flatten() {
+                if port == 0 || !ports.insert(port) {
+                    return Err(NodeError(format!(
+                        "port {port} of service {} is taken or zero",
+                        service.name
+                    )));
+                }
+            }
+        }
+        if self.egress.is_some_and(|port| port == 0 || ports.contains(&port)) {
+            return fail("the `egress` port is taken or zero");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_sidecar_s_metadata_reads_and_ignores_newer_keys() {
+        let node = NodeMetadata::from_json(json!({
+            "system": "trading", "role": "sidecar", "newer": true,
+            "services": [{"name": "orders", "inbound": 10000, "app": 8080}],
+            "egress": 15001, "upstreams": "quotes, ledger-db=15432",
+        }))
+        .unwrap();
+        assert_eq!(
+            node,
+            NodeMetadata {
+                system: Some("trading".parse().unwrap()),
+                role: ProxyRole::Sidecar,
+                bind: unspecified(),
+                host: None,
+                services: vec![NodeService {
+                    name: "orders".parse().unwrap(),
+                    inbound: 10000,
+                    app: Some(8080),
+                    ingress: None,
+                    protocol: None,
+                }],
+                egress: Some(15001),
+                upstreams: Some("quotes, ledger-db=15432".parse().unwrap()),
+            }
+        );
+    }
+
+    #[test]
+    fn metadata_that_cannot_work_is_refused_with_a_reason() {
+        for (value, reason) in [
+            (json!({"role": "proxy"}), "unknown variant"),
+            (json!({"role": "sidecar"}), "`system` is missing"),
+            (json!({"role": "sidecar", "system": "a"}), "an `egress` port, or both"),
+            (
+                json!({"role": "sidecar", "system": "a", "services": [{"name": "b", "inbound": 1}]}),
+                "needs `app`",
+            ),
+            (json!({"role": "gateway", "system": "a"}), "a gateway has one service"),
+            (json!({"role": "router"}), "a router has one service"),
+            (
+                json!({"role": "sidecar", "system": "a", "egress": 7, "services": [{"name": "b", "inbound": 7, "app": 1}]}),
+                "`egress` port is taken",
+            ),
+        ] {
+            let error = NodeMetadata::from_json(value).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,3 +1,4 @@
 //! The control plane.
 
 pub mod registry;
+pub mod xds;

@@ -1,4 +1,5 @@
 //! The control plane.
 
+pub mod catalog;
 pub mod registry;
 pub mod xds;

@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,7 @@ pub enum RegistryEvent {
 }
 
 /// One registration as the registry has it; meta is not parsed yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredInstance {
     /// Unique among the registrations of the registry's datacenter: for Consul `node/service-id`'s service id.
     pub id: String,
@@ -71,9 +72,11 @@ pub struct RegisteredInstance {
 }
 
 /// Worst state of an instance's checks, the node's included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CheckStatus {
     /// All pass, or there are none.
+    #[default]
     Passing,
     /// Some warn.
     Warning,

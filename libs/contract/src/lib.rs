@@ -7,6 +7,7 @@
 //! **Invariants**: parsing happens here, once; what has one of these types is valid.
 
 pub mod api;
+pub mod document;
 pub mod duration;
 pub mod name;
 pub mod node;

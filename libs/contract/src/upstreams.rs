@@ -45,9 +45,21 @@ impl Upstreams {
         self.0.iter().map(|(upstream, port)| (upstream, *port))
     }
 
-    /// Whether nothing is called.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// What several instances of one service call together: everything (`None`) when one of them does.
+    ///
+    /// Where they name different ports for one upstream, the smallest is taken, so that every reader agrees.
+    pub fn union<'a>(all: impl Iterator<Item = Option<&'a Self>>) -> Option<Self> {
+        let mut union = BTreeMap::new();
+        for upstreams in all {
+            for (upstream, port) in &upstreams?.0 {
+                let known: &mut Option<u16> = union.entry(upstream.clone()).or_default();
+                *known = match (*known, *port) {
+                    (Some(known), Some(port)) => Some(known.min(port)),
+                    (known, port) => known.or(port),
+                };
+            }
+        }
+        Some(Self(union))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The control plane.
 
 pub mod catalog;
+pub mod mesh;
 pub mod registry;
 pub mod xds;

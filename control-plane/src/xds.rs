@@ -6,5 +6,7 @@
 //! **Invariants**: a resource is encoded once and its bytes are shared by every proxy; a version is the hash of the
 //! bytes, so that replicas agree; a NACK is never answered with the same bytes.
 
+pub mod build;
+pub mod cache;
 pub mod resources;
 pub mod stream;

@@ -56,6 +56,7 @@ pub struct GateTimes {
 
 /// What has been observed since the start.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, each set once")]
 pub struct Gate {
     times: GateTimes,
     has_last_good: bool,

@@ -1,0 +1,399 @@
+//! Stage 3: the mesh in its own words: which System exposes what to whom, and what one proxy must know.
+//!
+//! In: [`CatalogSnapshot`]s. Out: a [`MeshModel`] that all proxies share, and per proxy the listeners, route tables and
+//! targets that follow from it.
+//!
+//! ```text
+//! model      catalog → MeshModel: services with their policies, exposed routes, the directory of gateways
+//! egress     what a sidecar may call        gateway   what a gateway admits and where it goes
+//! router     what the Router admits         inbound   what reaches the application
+//! split      tracks, retries by method      explain   the same, for people, with origins
+//! ```
+//!
+//! **Invariants**: pure functions, no clock, no async, no Envoy type; every route and listener carries its [`Origin`];
+//! two replicas with equal snapshots build equal values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::api::Problem;
+use contract::name::{ServiceKey, ServiceName, SystemName};
+use contract::registration::{Protocol, Track};
+use contract::system::{RetryOn, SystemDocument};
+
+use crate::catalog::CatalogSnapshot;
+
+pub mod egress;
+pub mod explain;
+pub mod exposure;
+pub mod gateway;
+pub mod listeners;
+pub mod model;
+pub mod policy;
+pub mod router;
+pub mod split;
+pub mod target;
+
+pub use target::{ClusterSpec, Discovery, Endpoint, Target};
+
+/// The mesh as one catalog snapshot has it.
+#[derive(Debug, Clone, Default)]
+pub struct MeshModel {
+    /// The catalog's generation.
+    pub generation: u64,
+    /// Structure of every System; the same `Arc` while nothing but instances changed.
+    pub systems: BTreeMap<SystemName, Arc<SystemModel>>,
+    /// What Systems know of each other; the same `Arc` while it is equal.
+    pub directory: Arc<Directory>,
+    /// The instances.
+    pub catalog: Arc<CatalogSnapshot>,
+}
+
+/// One System's structure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemModel {
+    /// Its name.
+    pub name: SystemName,
+    /// Its services: what can be called. Gateways and routers are not in here.
+    pub services: BTreeMap<ServiceName, ServiceModel>,
+    /// External Consul services that its document allows, with how they are found.
+    pub externals: BTreeMap<ServiceName, ExternalModel>,
+    /// What its gateway exposes, in the order of matching.
+    pub routes: Vec<ExposedRoute>,
+    /// Whether a gateway is registered.
+    pub has_gateway: bool,
+    /// Whether a gateway names a port for the Router.
+    pub has_ingress: bool,
+    /// Its document.
+    pub document: Option<Arc<SystemDocument>>,
+    /// What operators should know about.
+    pub problems: Vec<Problem>,
+}
+
+/// One callable service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceModel {
+    /// System and name.
+    pub key: ServiceKey,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// How it is called.
+    pub policy: CallPolicy,
+    /// Who gets its canary instances; `None`: it has none.
+    pub canary: Option<CanaryRule>,
+    /// What it says it calls.
+    pub upstreams: Option<contract::upstreams::Upstreams>,
+    /// Where this comes from.
+    pub origin: Origin,
+}
+
+/// How an external service is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExternalModel {
+    /// Every registration has an IP address.
+    Addresses,
+    /// Some registration has a host name.
+    HostNames,
+    /// Nothing is registered under the name.
+    Missing,
+}
+
+/// Who gets canary instances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CanaryRule {
+    /// Share of ordinary requests, 0 to 100.
+    pub percent: u32,
+    /// Requests with this header get a canary.
+    pub header: HeaderCondition,
+}
+
+/// How a service is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallPolicy {
+    /// How long an answer may take; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+    /// When to try again.
+    pub retries: RetryPolicy,
+    /// Circuit breakers.
+    pub limits: CallLimits,
+    /// Failures in a row that eject an instance, and for how long at first; `None`: never.
+    pub outlier: Option<(u32, Duration)>,
+}
+
+/// When a request is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// After which failures.
+    pub on: Vec<RetryOn>,
+    /// How often at the most, the first try not counted.
+    pub attempts: u32,
+}
+
+/// Circuit-breaker limits of one calling proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Open connections.
+    pub connections: u32,
+    /// Requests waiting for a connection.
+    pub pending_requests: u32,
+    /// Requests under way.
+    pub requests: u32,
+}
+
+/// A route that a System exposes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExposedRoute {
+    /// Which paths.
+    pub path: PathMatch,
+    /// The service that answers.
+    pub to: ServiceName,
+    /// In place of the service's own.
+    pub timeout: Option<Option<Duration>>,
+    /// In place of the service's own.
+    pub retries: Option<RetryPolicy>,
+    /// What the Router's callers must show.
+    pub auth: AuthRequirement,
+    /// Whether it asks for REST ↔ gRPC conversion.
+    pub converts: bool,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What the Router's callers must show for a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthRequirement {
+    /// `none` is written.
+    Open,
+    /// One of these ways.
+    AnyOf(Vec<String>),
+    /// Neither the route nor `default_auth` says: nobody is let in.
+    Unstated,
+}
+
+/// What Systems know of each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directory {
+    /// By System.
+    pub entrances: BTreeMap<SystemName, Entrance>,
+    /// Hosts of the Router, each with the one System that gets it.
+    pub hosts: BTreeMap<String, SystemName>,
+    /// Hosts that two Systems claim.
+    pub problems: Vec<Problem>,
+}
+
+/// How one System is entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// Whether a gateway is registered.
+    pub has_gateway: bool,
+    /// Whether a gateway names a port for the Router.
+    pub has_ingress: bool,
+    /// Whether it has a document, without which the Router lets nothing in.
+    pub has_document: bool,
+}
+
+/// Where something comes from: a registration, a line of a document, or a default.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A meta key of the registrations of a service.
+    Registration(ServiceKey, &'static str),
+    /// A key path of a System's document.
+    Document(SystemName, String),
+    /// The proxy's own bootstrap.
+    Bootstrap(&'static str),
+    /// What holds when nobody says anything.
+    Default(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registration(key, meta) => write!(f, "registration of {key}, meta {meta}"),
+            Self::Document(system, path) => write!(f, "document {system}, {path}"),
+            Self::Bootstrap(key) => write!(f, "bootstrap, node.metadata.mesh.{key}"),
+            Self::Default(rule) => write!(f, "default: {rule}"),
+        }
+    }
+}
+
+/// A listener of a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerView {
+    /// Its name.
+    pub name: String,
+    /// Where it binds.
+    pub address: SocketAddr,
+    /// What it does.
+    pub kind: ListenerKind,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What a listener does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerKind {
+    /// Everything goes to the application on this loopback port.
+    Inbound {
+        /// The service it fronts.
+        service: ServiceName,
+        /// What the application speaks.
+        protocol: Protocol,
+    },
+    /// HTTP, routed by the table of this name.
+    Routed {
+        /// The route table's name.
+        table: String,
+        /// Whether clients outside the mesh connect here.
+        faces: Faces,
+    },
+    /// Bytes to a target.
+    Tcp {
+        /// Where they go.
+        target: Target,
+    },
+}
+
+/// Who connects to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Faces {
+    /// The application beside the proxy.
+    Application,
+    /// Other proxies.
+    Proxies,
+    /// Clients outside.
+    Clients,
+}
+
+/// An HTTP route table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTable {
+    /// Its name at the proxy.
+    pub name: &'static str,
+    /// By host name; the last resort has the domain `*`.
+    pub hosts: Vec<VirtualHost>,
+    /// Whether headers that say who calls are removed: the listener faces those who might forge them.
+    pub strips_caller: bool,
+}
+
+/// Routes of some host names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualHost {
+    /// Its name, unique in the table.
+    pub name: String,
+    /// Host names, without port.
+    pub domains: Vec<String>,
+    /// First match wins.
+    pub routes: Vec<RouteRule>,
+    /// Whether the caller's System and service are written into headers.
+    pub names_caller: Option<Caller>,
+}
+
+/// Who calls, as the called side is told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller {
+    /// Its System.
+    pub system: SystemName,
+    /// Its service, or the name of a proxy without one.
+    pub service: String,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRule {
+    /// Which paths.
+    pub path: PathMatch,
+    /// Which headers as well.
+    pub headers: Vec<HeaderCondition>,
+    /// What happens.
+    pub action: Action,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Which paths a route takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PathMatch {
+    /// This path only.
+    Exact(String),
+    /// This path and everything below it. Without a trailing slash: `/orders` takes `/orders/7`, not `/orders2`.
+    Prefix(String),
+}
+
+/// A condition on a header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderCondition {
+    /// Has one of these values.
+    OneOf(&'static str, Vec<String>),
+    /// Is absent, or has none of these values.
+    NoneOf(&'static str, Vec<String>),
+    /// Is there.
+    Present(String),
+}
+
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It is forwarded.
+    Forward(Forward),
+    /// It is answered here, with a body that says why.
+    Answer {
+        /// HTTP status.
+        status: u16,
+        /// One sentence.
+        body: String,
+    },
+}
+
+/// Where and how a request is forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forward {
+    /// Targets with their shares, which sum to 100.
+    pub targets: Vec<(Target, u32)>,
+    /// How long an answer may take; `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// Whether `grpc-timeout` shortens it.
+    pub is_grpc: bool,
+    /// When to try again; already narrowed to what is safe for the route's methods.
+    pub retries: Option<RetryPolicy>,
+    /// The matched path or prefix becomes this.
+    pub rewrite: Option<String>,
+    /// What was stripped, told in `x-forwarded-prefix`.
+    pub stripped: Option<String>,
+}
+
+/// Header that names the calling System; set by sidecars, removed where clients connect.
+pub const CALLER_SYSTEM: &str = "x-mesh-caller-system";
+/// Header that names the calling service.
+pub const CALLER_SERVICE: &str = "x-mesh-caller-service";
+/// Header that asks for a track when the document names none.
+pub const TRACK_HEADER: &str = "x-mesh-track";
+/// The domain under which every System and service has a name.
+pub const MESH_DOMAIN: &str = "mesh";
+
+impl ServiceModel {
+    /// Cluster target of one track.
+    pub fn target(&self, track: Track) -> Target {
+        Target::Service(self.key.clone(), track)
+    }
+}
+
+impl RouteTable {
+    /// Every target that it sends to.
+    pub fn targets(&self) -> BTreeSet<Target> {
+        self.hosts
+            .iter()
+            .flat_map(|host| &host.routes)
+            .filter_map(|rule| match &rule.action {
+                Action::Forward(forward) => Some(&forward.targets),
+                Action::Answer { .. } => None,
+            })
+            .flatten()
+            .map(|(target, _)| target.clone())
+            .collect()
+    }
+}

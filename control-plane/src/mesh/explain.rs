@@ -1,0 +1,171 @@
+//! What a proxy gets, and why: the same values that the resources are built from, for people.
+
+use contract::api::{ExplainedItem, Problem};
+use contract::name::SystemName;
+use contract::node::NodeMetadata;
+
+use crate::mesh::listeners::{TcpListeners, listeners};
+use crate::mesh::{
+    Action, Forward, HeaderCondition, ListenerKind, MeshModel, PathMatch, RouteTable, Target,
+    target,
+};
+
+/// Everything a proxy gets, in the order in which a request meets it.
+pub fn items(
+    model: &MeshModel,
+    node: &NodeMetadata,
+    tables: &[RouteTable],
+    tcp: &TcpListeners,
+) -> Vec<ExplainedItem> {
+    let mut items: Vec<ExplainedItem> = listeners(model, node, tcp)
+        .into_iter()
+        .map(|listener| ExplainedItem {
+            kind: "listener".into(),
+            what: format!("{} {}", listener.address, listener_kind(&listener.kind)),
+            name: listener.name,
+            because: listener.origin.to_string(),
+        })
+        .collect();
+    for table in tables {
+        items.extend(routes(table));
+    }
+    let mut targets: Vec<Target> = tables.iter().flat_map(RouteTable::targets).collect();
+    targets.extend(tcp.values().map(|(target, _)| target.clone()));
+    targets.sort();
+    targets.dedup();
+    for target in &targets {
+        items.push(cluster(model, target));
+        items.extend(endpoints(model, target));
+    }
+    items
+}
+
+/// What concerns a proxy's System, and names it.
+pub fn problems(model: &MeshModel, system: Option<&SystemName>) -> Vec<Problem> {
+    let own = system.and_then(|name| model.systems.get(name));
+    let mut problems: Vec<Problem> = own.map(|system| system.problems.clone()).unwrap_or_default();
+    problems.extend(model.directory.problems.iter().cloned());
+    problems.sort();
+    problems
+}
+
+/// Every problem of the model: rejects, held answers, conflicts.
+pub fn all_problems(model: &MeshModel) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = model.catalog.problems.as_ref().clone();
+    problems.extend(model.systems.values().flat_map(|system| system.problems.iter().cloned()));
+    problems.extend(model.directory.problems.iter().cloned());
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+/// A path as people write it.
+pub fn path(path: &PathMatch) -> String {
+    match path {
+        PathMatch::Exact(path) => format!("path {path}"),
+        PathMatch::Prefix(prefix) => format!("prefix {prefix}"),
+    }
+}
+
+fn routes(table: &RouteTable) -> Vec<ExplainedItem> {
+    let rule = |host: &str, rule: &crate::mesh::RouteRule| {
+        let conditions: String = rule.headers.iter().map(condition).collect();
+        ExplainedItem {
+            kind: "route".into(),
+            name: format!("{} {host} {}{conditions}", table.name, path(&rule.path)),
+            what: match &rule.action {
+                Action::Forward(to) => forward(to),
+                Action::Answer { status, body } => format!("answers {status}: {body}"),
+            },
+            because: rule.origin.to_string(),
+        }
+    };
+    table
+        .hosts
+        .iter()
+        .flat_map(|host| {
+            let domains = host.domains.join(", ");
+            host.routes.iter().map(move |route| rule(&domains, route)).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn condition(condition: &HeaderCondition) -> String {
+    match condition {
+        HeaderCondition::OneOf(":method", methods) => format!(", {}", methods.join("|")),
+        HeaderCondition::OneOf(name, values) => format!(", {name} is {}", values.join("|")),
+        HeaderCondition::NoneOf(name, values) => format!(", {name} is not {}", values.join("|")),
+        HeaderCondition::Present(name) => format!(", has {name}"),
+    }
+}
+
+fn forward(forward: &Forward) -> String {
+    let targets: Vec<String> = match forward.targets.as_slice() {
+        [(target, _)] => vec![target.to_string()],
+        targets => targets.iter().map(|(target, share)| format!("{share}% {target}")).collect(),
+    };
+    let timeout = forward.timeout.map_or("no time limit".to_owned(), |t| format!("{t:?}"));
+    let retries = forward.retries.as_ref().map_or("no retries".to_owned(), |retries| {
+        let on: Vec<&str> = retries.on.iter().map(|on| on.as_str()).collect();
+        format!("{} retries on {}", retries.attempts, on.join("|"))
+    });
+    let rewrite = forward.stripped.as_ref().map_or(String::new(), |p| format!(", strips {p}"));
+    format!("to {}, {timeout}, {retries}{rewrite}", targets.join(" + "))
+}
+
+fn listener_kind(kind: &ListenerKind) -> String {
+    match kind {
+        ListenerKind::Inbound { service, protocol } => {
+            format!("brings {protocol} to the application {service}")
+        }
+        ListenerKind::Routed { table, .. } => format!("routes by table {table}"),
+        ListenerKind::Tcp { target } => format!("brings bytes to {target}"),
+    }
+}
+
+fn cluster(model: &MeshModel, to: &Target) -> ExplainedItem {
+    let spec = target::cluster_spec(model, to);
+    let origin = match to {
+        Target::Service(key, _) => model
+            .systems
+            .get(&key.system)
+            .and_then(|system| system.services.get(&key.name))
+            .map(|service| service.origin.to_string()),
+        Target::External(_) => Some("its Consul registration, outside the mesh".to_owned()),
+        Target::App(_) | Target::Gateway(_) | Target::Ingress(_) => None,
+    };
+    let protocol = spec.protocol.map_or("caller's protocol".to_owned(), |p| p.to_string());
+    let ejects = spec.outlier.map_or("never ejects".to_owned(), |(failures, time)| {
+        format!("ejects for {time:?} after {failures} failures")
+    });
+    ExplainedItem {
+        kind: "cluster".into(),
+        name: to.to_string(),
+        what: format!("{protocol}, connects within {:?}, {ejects}", spec.connect_timeout),
+        because: origin.unwrap_or_else(|| "registrations with mesh_role gateway".to_owned()),
+    }
+}
+
+fn endpoints(model: &MeshModel, to: &Target) -> Vec<ExplainedItem> {
+    target::endpoints(model, to)
+        .into_iter()
+        .map(|endpoint| ExplainedItem {
+            kind: "endpoint".into(),
+            name: format!("{}:{}", endpoint.address, endpoint.port),
+            what: format!("{}, weight {}, of {to}", endpoint.health.as_str(), endpoint.weight),
+            because: registration_at(model, &endpoint),
+        })
+        .collect()
+}
+
+fn registration_at(model: &MeshModel, endpoint: &target::Endpoint) -> String {
+    let is_it = |instance: &&crate::catalog::Instance| {
+        instance.address == endpoint.address
+            && (instance.port == endpoint.port || instance.ingress == Some(endpoint.port))
+    };
+    let mesh = model.catalog.services().flat_map(|(_, instances)| instances.iter()).find(is_it);
+    mesh.map_or_else(
+        || "an external registration".to_owned(),
+        |instance| format!("registration {} on {}", instance.id, instance.node),
+    )
+}

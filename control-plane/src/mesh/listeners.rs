@@ -1,0 +1,114 @@
+//! The listeners of one proxy: its bootstrap's ports, and what stands behind each.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use contract::name::ServiceName;
+use contract::node::{NodeMetadata, NodeService, ProxyRole};
+use contract::registration::Protocol;
+
+use crate::mesh::{
+    Faces, ListenerKind, ListenerView, MeshModel, Origin, Target, egress, gateway, router,
+};
+
+/// Where TCP upstreams listen, by port.
+pub type TcpListeners = BTreeMap<u16, (Target, Origin)>;
+
+/// The listeners of a proxy in a fixed order.
+pub fn listeners(model: &MeshModel, node: &NodeMetadata, tcp: &TcpListeners) -> Vec<ListenerView> {
+    let mut listeners = Vec::new();
+    for service in &node.services {
+        match node.role {
+            ProxyRole::Sidecar => listeners.push(inbound(model, node, service)),
+            ProxyRole::Gateway => gateway_listeners(node, service, &mut listeners),
+            ProxyRole::Router => listeners.push(routed(
+                "router",
+                SocketAddr::new(node.bind, service.inbound),
+                router::TABLE,
+                Faces::Clients,
+                "services",
+            )),
+        }
+    }
+    if node.role == ProxyRole::Sidecar {
+        if let Some(port) = node.egress {
+            let address = loopback(port);
+            listeners.push(routed("egress", address, egress::TABLE, Faces::Application, "egress"));
+        }
+        listeners.extend(tcp.iter().map(|(port, (target, origin))| ListenerView {
+            name: format!("tcp:{port}"),
+            address: loopback(*port),
+            kind: ListenerKind::Tcp { target: target.clone() },
+            origin: origin.clone(),
+        }));
+    }
+    listeners
+}
+
+/// What a service's application speaks: the bootstrap's word, else its registrations'.
+pub fn protocol_of(model: &MeshModel, node: &NodeMetadata, service: &NodeService) -> Protocol {
+    let registered = || {
+        let system = model.systems.get(node.system.as_ref()?)?;
+        Some(system.services.get(&service.name)?.protocol)
+    };
+    service.protocol.or_else(registered).unwrap_or_default()
+}
+
+fn inbound(model: &MeshModel, node: &NodeMetadata, service: &NodeService) -> ListenerView {
+    ListenerView {
+        name: inbound_name(&service.name),
+        address: SocketAddr::new(node.bind, service.inbound),
+        kind: ListenerKind::Inbound {
+            service: service.name.clone(),
+            protocol: protocol_of(model, node, service),
+        },
+        origin: Origin::Bootstrap("services"),
+    }
+}
+
+fn inbound_name(service: &ServiceName) -> String {
+    format!("inbound:{service}")
+}
+
+fn gateway_listeners(
+    node: &NodeMetadata,
+    service: &NodeService,
+    listeners: &mut Vec<ListenerView>,
+) {
+    let at = |port| SocketAddr::new(node.bind, port);
+    listeners.push(routed(
+        "mesh",
+        at(service.inbound),
+        gateway::MESH_TABLE,
+        Faces::Proxies,
+        "services",
+    ));
+    if let Some(port) = service.ingress {
+        listeners.push(routed(
+            "ingress",
+            at(port),
+            gateway::INGRESS_TABLE,
+            Faces::Proxies,
+            "services",
+        ));
+    }
+}
+
+fn routed(
+    name: &str,
+    address: SocketAddr,
+    table: &str,
+    faces: Faces,
+    key: &'static str,
+) -> ListenerView {
+    ListenerView {
+        name: name.to_owned(),
+        address,
+        kind: ListenerKind::Routed { table: table.to_owned(), faces },
+        origin: Origin::Bootstrap(key),
+    }
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}

@@ -1,0 +1,207 @@
+//! Where requests go: cluster names, how each is found, and its endpoints.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use contract::name::{ServiceKey, ServiceName, SystemName};
+use contract::registration::{Protocol, Role, Track};
+
+use crate::catalog::{ExternalInstance, Health, Instance};
+use crate::mesh::policy::{self, DEFAULT_CONNECT_TIMEOUT};
+use crate::mesh::{CallLimits, ExternalModel, MeshModel};
+
+/// Something that a route or listener can send to. Its text is the cluster's name.
+///
+/// No dots in names: Envoy cuts the cluster's name out of statistics at the first dot.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The application beside the proxy.
+    App(ServiceName),
+    /// Instances of a service, one track of them.
+    Service(ServiceKey, Track),
+    /// A System's gateway, where other Systems enter.
+    Gateway(SystemName),
+    /// A System's gateway, where the Router enters.
+    Ingress(SystemName),
+    /// A Consul service outside the mesh.
+    External(ServiceName),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(service) => write!(f, "app:{service}"),
+            Self::Service(key, Track::Stable) => write!(f, "service:{key}"),
+            Self::Service(key, Track::Canary) => write!(f, "service:{key}:canary"),
+            Self::Gateway(system) => write!(f, "gateway:{system}"),
+            Self::Ingress(system) => write!(f, "ingress:{system}"),
+            Self::External(service) => write!(f, "external:{service}"),
+        }
+    }
+}
+
+/// What a cluster needs besides its endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSpec {
+    /// Where it goes; names it.
+    pub target: Target,
+    /// What is spoken; `None`: whatever the caller speaks.
+    pub protocol: Option<Protocol>,
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+    /// Circuit breakers.
+    pub limits: CallLimits,
+    /// Failures in a row that eject an instance, and for how long at first.
+    pub outlier: Option<(u32, Duration)>,
+    /// How endpoints are found.
+    pub discovery: Discovery,
+}
+
+/// How a cluster's endpoints are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Discovery {
+    /// EDS.
+    Endpoints,
+    /// This loopback port.
+    Loopback(u16),
+    /// Host names that Envoy resolves.
+    HostNames(Vec<ExternalInstance>),
+}
+
+/// One address of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// IP address.
+    pub address: IpAddr,
+    /// Port.
+    pub port: u16,
+    /// Whether traffic may go to it.
+    pub health: Health,
+    /// Weight, at least 1.
+    pub weight: u32,
+}
+
+/// The cluster of a target that is not the proxy's own application.
+pub fn cluster_spec(model: &MeshModel, target: &Target) -> ClusterSpec {
+    let mut spec = ClusterSpec {
+        target: target.clone(),
+        protocol: None,
+        connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+        limits: policy::DEFAULT_LIMITS,
+        outlier: policy::DEFAULT_OUTLIER,
+        discovery: Discovery::Endpoints,
+    };
+    match target {
+        Target::Service(key, _) => {
+            let service =
+                model.systems.get(&key.system).and_then(|system| system.services.get(&key.name));
+            if let Some(service) = service {
+                spec.protocol = Some(service.protocol);
+                spec.connect_timeout = service.policy.connect_timeout;
+                spec.limits = service.policy.limits;
+                spec.outlier = service.policy.outlier;
+            }
+        }
+        Target::External(name) => {
+            let hosts = model.catalog.externals.get(name);
+            if let Some(instances) = hosts
+                && external_model(Some(instances)) == ExternalModel::HostNames
+            {
+                spec.discovery = Discovery::HostNames(instances.to_vec());
+            }
+        }
+        Target::App(_) | Target::Gateway(_) | Target::Ingress(_) => {}
+    }
+    spec
+}
+
+/// The cluster of the proxy's own application.
+pub fn app_cluster(service: &ServiceName, port: u16, protocol: Protocol) -> ClusterSpec {
+    ClusterSpec {
+        target: Target::App(service.clone()),
+        protocol: Some(protocol),
+        connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+        limits: policy::DEFAULT_LIMITS,
+        // There is one application behind a sidecar: ejecting it helps nobody.
+        outlier: None,
+        discovery: Discovery::Loopback(port),
+    }
+}
+
+/// How an external service is found, from its registrations.
+pub fn external_model(instances: Option<&std::sync::Arc<[ExternalInstance]>>) -> ExternalModel {
+    match instances {
+        None => ExternalModel::Missing,
+        Some(all) if all.iter().all(|i| i.address.parse::<IpAddr>().is_ok()) => {
+            ExternalModel::Addresses
+        }
+        Some(_) => ExternalModel::HostNames,
+    }
+}
+
+/// The endpoints of an EDS target, sorted.
+pub fn endpoints(model: &MeshModel, target: &Target) -> Vec<Endpoint> {
+    let mut endpoints: Vec<Endpoint> = match target {
+        Target::Service(key, track) => instances_of(model, key)
+            .iter()
+            .filter(|instance| instance.track == *track)
+            .map(|instance| endpoint(instance, instance.port))
+            .collect(),
+        Target::Gateway(system) => {
+            gateways(model, system).map(|instance| endpoint(instance, instance.port)).collect()
+        }
+        Target::Ingress(system) => gateways(model, system)
+            .filter_map(|instance| Some(endpoint(instance, instance.ingress?)))
+            .collect(),
+        Target::External(name) => model
+            .catalog
+            .externals
+            .get(name)
+            .into_iter()
+            .flat_map(|instances| instances.iter())
+            .filter_map(|instance| {
+                Some(Endpoint {
+                    address: instance.address.parse().ok()?,
+                    port: instance.port,
+                    health: instance.health,
+                    weight: instance.weight,
+                })
+            })
+            .collect(),
+        Target::App(_) => Vec::new(),
+    };
+    let mut seen = BTreeSet::new();
+    endpoints.sort();
+    endpoints.retain(|endpoint| seen.insert((endpoint.address, endpoint.port)));
+    endpoints
+}
+
+fn instances_of<'a>(model: &'a MeshModel, key: &ServiceKey) -> &'a [Instance] {
+    model
+        .catalog
+        .systems
+        .get(&key.system)
+        .and_then(|system| system.instances.get(&key.name))
+        .map_or(&[], |instances| instances)
+}
+
+/// Every instance of a System's gateways.
+pub fn gateways<'a>(
+    model: &'a MeshModel,
+    system: &SystemName,
+) -> impl Iterator<Item = &'a Instance> {
+    model.catalog.systems.get(system).into_iter().flat_map(|system| {
+        system
+            .specs
+            .values()
+            .filter(|spec| spec.role == Role::Gateway)
+            .filter_map(|spec| system.instances.get(&spec.key.name))
+            .flat_map(|instances| instances.iter())
+    })
+}
+
+fn endpoint(instance: &Instance, port: u16) -> Endpoint {
+    Endpoint { address: instance.address, port, health: instance.health, weight: instance.weight }
+}

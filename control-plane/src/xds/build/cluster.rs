@@ -1,0 +1,132 @@
+//! CDS: how a target is connected to. Its addresses are EDS's, except the application's and host names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::registration::Protocol;
+use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::{
+    Thresholds, thresholds::RetryBudget,
+};
+use envoy_types::pb::envoy::config::cluster::v3::cluster::{
+    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+};
+use envoy_types::pb::envoy::config::cluster::v3::{
+    CircuitBreakers, Cluster, OutlierDetection, UpstreamConnectionOptions,
+};
+use envoy_types::pb::envoy::config::core::v3::{
+    AggregatedConfigSource, ApiVersion, ConfigSource, TcpKeepalive, config_source,
+};
+use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use prost::Name;
+
+use crate::catalog::Health;
+use crate::mesh::{CallLimits, ClusterSpec, Discovery};
+use crate::xds::build::endpoint::{address_endpoint, load_assignment};
+use crate::xds::build::{duration, encode, http, number, pack};
+use crate::xds::resources::{Encoded, ResourceName, ResourceType};
+
+/// How long Envoy waits for a resource before it goes on without; the server answers within milliseconds.
+const INITIAL_FETCH: Duration = Duration::from_secs(5);
+
+/// The cluster of a target.
+pub fn cluster(spec: &ClusterSpec) -> Arc<Encoded> {
+    let name: ResourceName = spec.target.to_string().into();
+    let (discovery, eds, assignment) = match &spec.discovery {
+        Discovery::Endpoints => (DiscoveryType::Eds, Some(eds_config()), None),
+        Discovery::Loopback(port) => {
+            let app = address_endpoint("127.0.0.1", *port, Health::Healthy, 1);
+            (DiscoveryType::Static, None, Some(load_assignment(&name, vec![app])))
+        }
+        Discovery::HostNames(instances) => {
+            let endpoints = instances
+                .iter()
+                .map(|i| address_endpoint(&i.address, i.port, i.health, i.weight))
+                .collect();
+            (DiscoveryType::StrictDns, None, Some(load_assignment(&name, endpoints)))
+        }
+    };
+    let message = Cluster {
+        name: name.to_string(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
+        eds_cluster_config: eds,
+        load_assignment: assignment,
+        connect_timeout: Some(duration(spec.connect_timeout)),
+        lb_policy: LbPolicy::LeastRequest.into(),
+        circuit_breakers: Some(circuit_breakers(&spec.limits)),
+        outlier_detection: spec.outlier.map(outlier_detection),
+        upstream_connection_options: Some(tcp_keepalive()),
+        // One entry: the order of the map cannot reach the bytes.
+        typed_extension_protocol_options: (spec.protocol != Some(Protocol::Tcp))
+            .then(|| {
+                let options = http::options(&spec.target, spec.protocol);
+                (HttpProtocolOptions::full_name(), pack(&options))
+            })
+            .into_iter()
+            .collect(),
+        ..Default::default()
+    };
+    encode(ResourceType::Cluster, name, &message, Arc::from([]))
+}
+
+/// Where EDS and RDS come from: the stream that brought the resource that asks.
+pub(super) fn ads() -> ConfigSource {
+    ConfigSource {
+        initial_fetch_timeout: Some(duration(INITIAL_FETCH)),
+        resource_api_version: ApiVersion::V3.into(),
+        config_source_specifier: Some(config_source::ConfigSourceSpecifier::Ads(
+            AggregatedConfigSource {},
+        )),
+        ..Default::default()
+    }
+}
+
+fn eds_config() -> EdsClusterConfig {
+    EdsClusterConfig { eds_config: Some(ads()), service_name: String::new() }
+}
+
+fn circuit_breakers(limits: &CallLimits) -> CircuitBreakers {
+    CircuitBreakers {
+        thresholds: vec![Thresholds {
+            max_connections: number(limits.connections),
+            max_pending_requests: number(limits.pending_requests),
+            max_requests: number(limits.requests),
+            // A share of the requests under way, so that retries cannot multiply an overload.
+            retry_budget: Some(RetryBudget {
+                budget_percent: Some(Percent { value: 20.0 }),
+                min_retry_concurrency: number(10),
+                budget_interval: None,
+            }),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// Ejects an instance that gives no answer, or 502 to 504, several times in a row.
+///
+/// An application's own 500 is its answer, not a sign that its instance is broken.
+fn outlier_detection((failures, ejection): (u32, Duration)) -> OutlierDetection {
+    OutlierDetection {
+        consecutive_gateway_failure: number(failures),
+        enforcing_consecutive_gateway_failure: number(100),
+        enforcing_consecutive_5xx: number(0),
+        enforcing_success_rate: number(0),
+        interval: Some(duration(Duration::from_secs(5))),
+        base_ejection_time: Some(duration(ejection)),
+        max_ejection_percent: number(50),
+        ..Default::default()
+    }
+}
+
+/// A host that lost power is noticed after about half a minute.
+fn tcp_keepalive() -> UpstreamConnectionOptions {
+    UpstreamConnectionOptions {
+        tcp_keepalive: Some(TcpKeepalive {
+            keepalive_probes: number(3),
+            keepalive_time: number(15),
+            keepalive_interval: number(5),
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,153 @@
+//! LDS: the ports of a proxy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contract::registration::Protocol;
+use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString,
+    TrafficDirection, data_source,
+};
+use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, http_filter,
+};
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
+    TcpProxy, tcp_proxy::ClusterSpecifier,
+};
+
+use crate::mesh::{Faces, ListenerKind, ListenerView, Target};
+use crate::xds::build::endpoint::socket_address;
+use crate::xds::build::{access_log, cluster, duration, encode, no, number, pack, route, yes};
+use crate::xds::resources::{Encoded, ResourceType};
+
+/// What Envoy answers itself: its reason, and for which host, with the response flag that its documentation explains.
+const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY% (%RESPONSE_FLAGS%)\n";
+/// A client that sends its headers slower than this is cut off.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
+const STREAM_IDLE: Duration = Duration::from_secs(300);
+
+/// A listener.
+pub fn listener(view: &ListenerView) -> Arc<Encoded> {
+    let (filter, direction, clusters) = match &view.kind {
+        ListenerKind::Inbound { service, protocol } => {
+            let target = Target::App(service.clone()).to_string();
+            let filter = match protocol {
+                Protocol::Tcp => tcp_filter(&view.name, target.clone()),
+                Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
+                    let table = route::inbound(&view.name, target.clone());
+                    let routes = RouteSpecifier::RouteConfig(table);
+                    http_filter(&view.name, routes, Faces::Proxies)
+                }
+            };
+            (filter, TrafficDirection::Inbound, vec![target])
+        }
+        ListenerKind::Routed { table, faces } => {
+            let routes = RouteSpecifier::Rds(Rds {
+                config_source: Some(cluster::ads()),
+                route_config_name: table.clone(),
+            });
+            let direction = match faces {
+                Faces::Application => TrafficDirection::Outbound,
+                Faces::Proxies | Faces::Clients => TrafficDirection::Inbound,
+            };
+            (http_filter(&view.name, routes, *faces), direction, vec![])
+        }
+        ListenerKind::Tcp { target } => {
+            let target = target.to_string();
+            (tcp_filter(&view.name, target.clone()), TrafficDirection::Outbound, vec![target])
+        }
+    };
+    let message = Listener {
+        name: view.name.clone(),
+        address: Some(socket_address(&view.address.ip().to_string(), view.address.port())),
+        filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
+        traffic_direction: direction.into(),
+        ..Default::default()
+    };
+    let clusters = clusters.into_iter().map(Into::into).collect();
+    encode(ResourceType::Listener, view.name.as_str().into(), &message, clusters)
+}
+
+fn tcp_filter(listener: &str, cluster: String) -> Filter {
+    let proxy = TcpProxy {
+        stat_prefix: stat_prefix(listener),
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
+        access_log: access_log::tcp(listener),
+        ..Default::default()
+    };
+    Filter {
+        name: "envoy.filters.network.tcp_proxy".to_owned(),
+        config_type: Some(FilterConfig::TypedConfig(pack(&proxy))),
+    }
+}
+
+fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces) -> Filter {
+    let faces_clients = faces == Faces::Clients;
+    let manager = HttpConnectionManager {
+        stat_prefix: stat_prefix(listener),
+        codec_type: CodecType::Auto.into(),
+        route_specifier: Some(routes),
+        http_filters: vec![HttpFilter {
+            name: "envoy.filters.http.router".to_owned(),
+            config_type: Some(http_filter::ConfigType::TypedConfig(pack(&Router::default()))),
+            ..Default::default()
+        }],
+        access_log: access_log::http(listener),
+        upgrade_configs: vec![UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..Default::default()
+        }],
+        local_reply_config: Some(local_reply()),
+        // Where clients connect, the peer is the client; inside, the Router's word is taken.
+        use_remote_address: if faces_clients { yes() } else { no() },
+        skip_xff_append: !faces_clients,
+        generate_request_id: yes(),
+        preserve_external_request_id: true,
+        always_set_request_id_in_response: faces_clients,
+        normalize_path: yes(),
+        merge_slashes: true,
+        server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        request_headers_timeout: Some(duration(HEADERS_TIMEOUT)),
+        stream_idle_timeout: Some(duration(STREAM_IDLE)),
+        common_http_protocol_options: Some(HttpProtocolOptions {
+            idle_timeout: Some(duration(Duration::from_secs(3600))),
+            ..Default::default()
+        }),
+        http2_protocol_options: Some(Http2ProtocolOptions {
+            max_concurrent_streams: number(1000),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    Filter {
+        name: "envoy.filters.network.http_connection_manager".to_owned(),
+        config_type: Some(FilterConfig::TypedConfig(pack(&manager))),
+    }
+}
+
+fn local_reply() -> LocalReplyConfig {
+    LocalReplyConfig {
+        body_format: Some(SubstitutionFormatString {
+            content_type: "text/plain; charset=utf-8".to_owned(),
+            format: Some(Format::TextFormatSource(DataSource {
+                specifier: Some(data_source::Specifier::InlineString(LOCAL_REPLY.to_owned())),
+                ..Default::default()
+            })),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Statistics are cut at dots and hold colons badly.
+fn stat_prefix(listener: &str) -> String {
+    listener.replace([':', '.'], "_")
+}

@@ -1,0 +1,234 @@
+//! RDS: a route table as Envoy has it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{
+    DataSource, HeaderValue, HeaderValueOption, data_source,
+};
+use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
+use envoy_types::pb::envoy::config::route::v3::retry_policy::{
+    RetryBackOff, RetryHostPredicate, retry_host_predicate,
+};
+use envoy_types::pb::envoy::config::route::v3::route::Action as RouteActionSpecifier;
+use envoy_types::pb::envoy::config::route::v3::route_action::{
+    ClusterSpecifier, MaxStreamDuration,
+};
+use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
+use envoy_types::pb::envoy::config::route::v3::{
+    DirectResponseAction, HeaderMatcher, RetryPolicy as EnvoyRetryPolicy, Route, RouteAction,
+    RouteConfiguration, RouteMatch, VirtualHost as EnvoyVirtualHost, WeightedCluster,
+};
+use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
+
+use crate::mesh::{
+    Action, CALLER_SERVICE, CALLER_SYSTEM, Caller, Forward, HeaderCondition, PathMatch,
+    RetryPolicy, RouteRule, RouteTable, VirtualHost,
+};
+use crate::xds::build::{duration, encode, no, number, pack};
+use crate::xds::resources::{Encoded, ResourceName, ResourceType};
+
+/// A route table.
+pub fn routes(table: &RouteTable) -> Arc<Encoded> {
+    let stripped = [CALLER_SYSTEM, CALLER_SERVICE];
+    let message = RouteConfiguration {
+        name: table.name.to_owned(),
+        virtual_hosts: table.hosts.iter().map(virtual_host).collect(),
+        ignore_port_in_host_matching: true,
+        request_headers_to_remove: if table.strips_caller {
+            stripped.map(str::to_owned).to_vec()
+        } else {
+            vec![]
+        },
+        // Clusters arrive before the routes that name them; Envoy need not refuse a table over one of them.
+        validate_clusters: no(),
+        ..Default::default()
+    };
+    let clusters: BTreeSet<ResourceName> =
+        table.targets().iter().map(|target| target.to_string().into()).collect();
+    let clusters = clusters.into_iter().collect();
+    encode(ResourceType::Routes, table.name.into(), &message, clusters)
+}
+
+/// The table of a sidecar's inbound listener: everything goes to the application.
+pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
+    let action = RouteAction {
+        cluster_specifier: Some(ClusterSpecifier::Cluster(cluster)),
+        // The caller's route has the limit.
+        timeout: Some(duration(Duration::ZERO)),
+        ..Default::default()
+    };
+    RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts: vec![EnvoyVirtualHost {
+            name: "all".to_owned(),
+            domains: vec!["*".to_owned()],
+            routes: vec![Route {
+                r#match: Some(RouteMatch {
+                    path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
+                    ..Default::default()
+                }),
+                action: Some(RouteActionSpecifier::Route(action)),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        validate_clusters: no(),
+        ..Default::default()
+    }
+}
+
+fn virtual_host(host: &VirtualHost) -> EnvoyVirtualHost {
+    EnvoyVirtualHost {
+        name: host.name.clone(),
+        domains: host.domains.clone(),
+        routes: host.routes.iter().map(route).collect(),
+        request_headers_to_add: host.names_caller.as_ref().map(caller_headers).unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+fn caller_headers(caller: &Caller) -> Vec<HeaderValueOption> {
+    vec![
+        set_header(CALLER_SYSTEM, caller.system.as_str()),
+        set_header(CALLER_SERVICE, &caller.service),
+    ]
+}
+
+fn set_header(name: &str, value: &str) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            ..Default::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    }
+}
+
+fn route(rule: &RouteRule) -> Route {
+    let action = match &rule.action {
+        Action::Forward(forward) => RouteActionSpecifier::Route(forward_action(forward)),
+        Action::Answer { status, body } => {
+            RouteActionSpecifier::DirectResponse(DirectResponseAction {
+                status: (*status).into(),
+                body: Some(DataSource {
+                    specifier: Some(data_source::Specifier::InlineString(body.clone())),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            })
+        }
+    };
+    let stripped = match &rule.action {
+        Action::Forward(forward) => forward.stripped.as_deref(),
+        Action::Answer { .. } => None,
+    };
+    Route {
+        r#match: Some(RouteMatch {
+            path_specifier: Some(path_specifier(&rule.path)),
+            headers: rule.headers.iter().map(header_matcher).collect(),
+            ..Default::default()
+        }),
+        action: Some(action),
+        request_headers_to_add: stripped
+            .map(|prefix| set_header("x-forwarded-prefix", prefix))
+            .into_iter()
+            .collect(),
+        ..Default::default()
+    }
+}
+
+/// `/orders` takes whole path segments (Envoy's `path_separated_prefix`, which may not end with a slash).
+fn path_specifier(path: &PathMatch) -> PathSpecifier {
+    match path {
+        PathMatch::Exact(path) => PathSpecifier::Path(path.clone()),
+        PathMatch::Prefix(prefix) if prefix.ends_with('/') => PathSpecifier::Prefix(prefix.clone()),
+        PathMatch::Prefix(prefix) => PathSpecifier::PathSeparatedPrefix(prefix.clone()),
+    }
+}
+
+fn header_matcher(condition: &HeaderCondition) -> HeaderMatcher {
+    let one_of = |values: &[String]| {
+        let pattern = match values {
+            [value] => MatchPattern::Exact(value.clone()),
+            // Values are method names and labels: nothing in them means anything in a regular expression.
+            values => MatchPattern::SafeRegex(RegexMatcher {
+                regex: values.join("|"),
+                ..Default::default()
+            }),
+        };
+        HeaderMatchSpecifier::StringMatch(StringMatcher {
+            match_pattern: Some(pattern),
+            ..Default::default()
+        })
+    };
+    let (name, specifier, invert, missing_is_empty) = match condition {
+        HeaderCondition::OneOf(name, values) => (*name, one_of(values), false, false),
+        HeaderCondition::NoneOf(name, values) => (*name, one_of(values), true, true),
+        HeaderCondition::Present(name) => {
+            (name.as_str(), HeaderMatchSpecifier::PresentMatch(true), false, false)
+        }
+    };
+    HeaderMatcher {
+        name: name.to_owned(),
+        invert_match: invert,
+        treat_missing_header_as_empty: missing_is_empty,
+        header_match_specifier: Some(specifier),
+    }
+}
+
+fn forward_action(forward: &Forward) -> RouteAction {
+    let cluster_specifier = match forward.targets.as_slice() {
+        [(target, _)] => ClusterSpecifier::Cluster(target.to_string()),
+        targets => ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters: targets
+                .iter()
+                .map(|(target, share)| ClusterWeight {
+                    name: target.to_string(),
+                    weight: number(*share),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        }),
+    };
+    RouteAction {
+        cluster_specifier: Some(cluster_specifier),
+        timeout: Some(duration(forward.timeout.unwrap_or(Duration::ZERO))),
+        max_stream_duration: forward.is_grpc.then(|| MaxStreamDuration {
+            grpc_timeout_header_max: Some(duration(Duration::ZERO)),
+            ..Default::default()
+        }),
+        retry_policy: forward.retries.as_ref().map(retry_policy),
+        prefix_rewrite: forward.rewrite.clone().unwrap_or_default(),
+        ..Default::default()
+    }
+}
+
+fn retry_policy(policy: &RetryPolicy) -> EnvoyRetryPolicy {
+    let on: Vec<&str> = policy.on.iter().map(|on| on.as_str()).collect();
+    EnvoyRetryPolicy {
+        retry_on: on.join(","),
+        num_retries: number(policy.attempts),
+        // Another instance than the one that just failed, if there is one.
+        retry_host_predicate: vec![RetryHostPredicate {
+            name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
+            config_type: Some(retry_host_predicate::ConfigType::TypedConfig(pack(
+                &PreviousHostsPredicate {},
+            ))),
+        }],
+        host_selection_retry_max_attempts: 3,
+        retry_back_off: Some(RetryBackOff {
+            base_interval: Some(duration(Duration::from_millis(25))),
+            max_interval: Some(duration(Duration::from_millis(250))),
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,218 @@
+//! Proxies that reach the same things, and their kinds by ports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use contract::node::{NodeMetadata, ProxyRole};
+use contract::upstreams::Upstreams;
+use tokio::sync::watch;
+
+use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
+use crate::mesh::{
+    Caller, Directory, MeshModel, RouteTable, SystemModel, Target, egress, gateway, router, target,
+};
+use crate::xds::build;
+use crate::xds::cache::{GroupKey, SharedResources, type_set};
+use crate::xds::resources::{Encoded, ResourceName, ResourceSet, TypeSet};
+
+/// What a group of proxies shares, and its members.
+#[derive(Debug, Default)]
+pub struct Group {
+    built_from: Option<(Option<Arc<SystemModel>>, Arc<Directory>)>,
+    targets: BTreeSet<Target>,
+    tcp: TcpListeners,
+    clusters: Arc<TypeSet>,
+    endpoints: Arc<TypeSet>,
+    routes: Arc<TypeSet>,
+    members: BTreeMap<NodeMetadata, Member>,
+}
+
+/// Proxies of a group with equal ports.
+#[derive(Debug)]
+struct Member {
+    set: watch::Sender<Arc<ResourceSet>>,
+}
+
+/// What one group reaches, in the mesh's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// HTTP by host name.
+    pub tables: Vec<RouteTable>,
+    /// TCP by loopback port.
+    pub tcp: TcpListeners,
+}
+
+/// What the proxies of a group reach.
+pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
+    let system = || key.system.as_ref();
+    match key.role {
+        ProxyRole::Router => Reach { tables: vec![router::table(model)], ..Reach::default() },
+        ProxyRole::Gateway => Reach {
+            tables: system()
+                .map(|name| {
+                    vec![gateway::mesh_table(model, name), gateway::ingress_table(model, name)]
+                })
+                .unwrap_or_default(),
+            ..Reach::default()
+        },
+        ProxyRole::Sidecar => {
+            let Some(system) = system() else { return Reach::default() };
+            let caller = Caller { system: system.clone(), service: key.caller.clone() };
+            let upstreams = upstreams(model, key);
+            let egress = egress::build(model, &caller, upstreams.as_ref());
+            let tables = if key.has_egress { vec![egress.table] } else { vec![] };
+            Reach { tables, tcp: egress.tcp }
+        }
+    }
+}
+
+/// What a sidecar calls: its bootstrap's word, else the union of its services' registrations.
+fn upstreams(model: &MeshModel, key: &GroupKey) -> Option<Upstreams> {
+    if let Some(own) = &key.upstreams {
+        return Some(own.clone());
+    }
+    let system = model.systems.get(key.system.as_ref()?)?;
+    let mut registered =
+        key.services.iter().filter_map(|name| system.services.get(name)).peekable();
+    registered.peek()?;
+    Upstreams::union(registered.map(|service| service.upstreams.as_ref()))
+}
+
+impl Group {
+    /// Whether the structure that it was built from is no longer in force.
+    pub fn is_outdated(&self, key: &GroupKey, model: &MeshModel, externals_changed: bool) -> bool {
+        let Some((system, directory)) = &self.built_from else { return true };
+        let now = key.system.as_ref().and_then(|name| model.systems.get(name));
+        let same_system = match (system, now) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        // A gateway's tables speak of its own System alone.
+        let same_directory =
+            key.role == ProxyRole::Gateway || Arc::ptr_eq(directory, &model.directory);
+        let has_external = || self.targets.iter().any(|t| matches!(t, Target::External(_)));
+        !same_system || !same_directory || (externals_changed && has_external())
+    }
+
+    /// Builds everything anew and hands out what came out different.
+    pub fn rebuild(&mut self, key: &GroupKey, model: &MeshModel, shared: &mut SharedResources) {
+        let system = key.system.as_ref().and_then(|name| model.systems.get(name)).cloned();
+        self.built_from = Some((system, model.directory.clone()));
+        let reach = reach(model, key);
+        self.targets = reach.tables.iter().flat_map(RouteTable::targets).collect();
+        self.targets.extend(reach.tcp.values().map(|(target, _)| target.clone()));
+        self.tcp = reach.tcp;
+        let (mut clusters, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
+        for target in &self.targets {
+            let (cluster, assignment) = shared.get(model, target);
+            if let Some(assignment) = assignment {
+                endpoints.insert(assignment.name.clone(), assignment);
+            }
+            clusters.insert(cluster.name.clone(), cluster);
+        }
+        let routes = reach.tables.iter().map(build::route::routes);
+        let routes = routes.map(|encoded| (encoded.name.clone(), encoded)).collect();
+        self.clusters = type_set::follow(&self.clusters, clusters);
+        self.endpoints = type_set::follow(&self.endpoints, endpoints);
+        self.routes = type_set::follow(&self.routes, routes);
+        for (node, member) in &self.members {
+            let before = member.set.borrow().clone();
+            let set = self.member_set(model, node, &before);
+            member.publish(&before, set);
+        }
+    }
+
+    /// Hands out endpoints that changed, to those who use them.
+    pub fn replace_endpoints(
+        &mut self,
+        generation: u64,
+        new: &BTreeMap<ResourceName, Arc<Encoded>>,
+    ) {
+        let endpoints = type_set::replace(&self.endpoints, new);
+        if Arc::ptr_eq(&endpoints, &self.endpoints) {
+            return;
+        }
+        self.endpoints = endpoints;
+        for member in self.members.values() {
+            let before = member.set.borrow().clone();
+            let endpoints = self.endpoints.clone();
+            member.publish(&before, ResourceSet { generation, endpoints, ..(*before).clone() });
+        }
+    }
+
+    /// The sets of proxies with these ports, from now on.
+    pub fn subscribe(
+        &mut self,
+        model: &MeshModel,
+        node: &NodeMetadata,
+    ) -> watch::Receiver<Arc<ResourceSet>> {
+        if let Some(member) = self.members.get(node) {
+            return member.set.subscribe();
+        }
+        let set = self.member_set(model, node, &ResourceSet::default());
+        let (sender, receiver) = watch::channel(Arc::new(set));
+        self.members.insert(node.clone(), Member { set: sender });
+        receiver
+    }
+
+    /// Forgets members without a connected proxy; `false` when none is left.
+    pub fn retain_connected(&mut self) -> bool {
+        self.members.retain(|_, member| !member.set.is_closed());
+        !self.members.is_empty()
+    }
+
+    /// What its tables and TCP listeners send to.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter()
+    }
+
+    fn member_set(
+        &self,
+        model: &MeshModel,
+        node: &NodeMetadata,
+        before: &ResourceSet,
+    ) -> ResourceSet {
+        let apps: Vec<Arc<Encoded>> = node
+            .services
+            .iter()
+            .filter_map(|service| {
+                let protocol = protocol_of(model, node, service);
+                let spec = target::app_cluster(&service.name, service.app?, protocol);
+                Some(build::cluster::cluster(&spec))
+            })
+            .collect();
+        let clusters = if apps.is_empty() {
+            self.clusters.clone()
+        } else {
+            let mut clusters = self.clusters.resources.clone();
+            clusters.extend(apps.into_iter().map(|app| (app.name.clone(), app)));
+            type_set::follow(&before.clusters, clusters)
+        };
+        let listeners = listeners(model, node, &self.tcp);
+        let listeners = listeners.iter().map(build::listener::listener);
+        let listeners = listeners.map(|listener| (listener.name.clone(), listener)).collect();
+        ResourceSet {
+            generation: model.generation,
+            clusters,
+            endpoints: self.endpoints.clone(),
+            secrets: before.secrets.clone(),
+            listeners: type_set::follow(&before.listeners, listeners),
+            routes: self.routes.clone(),
+        }
+    }
+}
+
+impl Member {
+    /// Wakes the member's streams if anything but the generation differs.
+    fn publish(&self, before: &ResourceSet, set: ResourceSet) {
+        let is_same = Arc::ptr_eq(&before.clusters, &set.clusters)
+            && Arc::ptr_eq(&before.endpoints, &set.endpoints)
+            && Arc::ptr_eq(&before.listeners, &set.listeners)
+            && Arc::ptr_eq(&before.routes, &set.routes)
+            && Arc::ptr_eq(&before.secrets, &set.secrets);
+        if !is_same {
+            self.set.send_replace(Arc::new(set));
+        }
+    }
+}

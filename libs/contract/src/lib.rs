@@ -7,9 +7,11 @@
 //! **Invariants**: parsing happens here, once; what has one of these types is valid.
 
 pub mod api;
+pub mod document;
 pub mod duration;
 pub mod name;
 pub mod node;
 pub mod registration;
+pub mod schema;
 pub mod system;
 pub mod upstreams;

@@ -12,5 +12,6 @@ pub mod duration;
 pub mod name;
 pub mod node;
 pub mod registration;
+pub mod schema;
 pub mod system;
 pub mod upstreams;

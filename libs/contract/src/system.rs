@@ -250,12 +250,15 @@ pub struct ServicePolicy {
 pub struct Limits {
     /// Open connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_295u32))]
     pub connections: Option<u32>,
     /// Requests waiting for a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_295u32))]
     pub pending_requests: Option<u32>,
     /// Requests under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_295u32))]
     pub requests: Option<u32>,
 }
 
@@ -264,6 +267,7 @@ pub struct Limits {
 #[serde(deny_unknown_fields)]
 pub struct Outlier {
     /// Failures in a row (502, 503, 504, or no answer) that eject an instance; 0 turns ejection off.
+    #[schemars(range(max = 4_294_967_295u32))]
     pub consecutive_failures: u32,
     /// How long the first ejection lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,103 @@
+//! Logs to standard error, one line per event: JSON for machines or text for people.
+//!
+//! In: the program's [`LogConfig`] and `RUST_LOG`. Out: the process-wide subscriber of `tracing`.
+//! Called once, by `main`. No files, no rotation: whoever runs the process collects its standard error.
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object per line, facts as its keys.
+    #[default]
+    Json,
+    /// For a terminal.
+    Text,
+}
+
+/// The `[log]` table of a program's configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// Least level to print, or directives such as `info,control_plane::xds=debug`. `RUST_LOG` overrides it.
+    pub level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, level: "info".to_owned() }
+    }
+}
+
+/// Why logging cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is not one.
+    #[error(
+        "log level {level:?} is not understood: write error, warn, info, debug, trace or module=level pairs"
+    )]
+    Level {
+        /// What was given, in the configuration or in `RUST_LOG`.
+        level: String,
+        /// The directive at fault.
+        #[source]
+        source: ParseError,
+    },
+    /// A subscriber exists already.
+    #[error("logging was started twice in this process")]
+    Twice(#[source] TryInitError),
+}
+
+/// Starts logging for the whole process.
+///
+/// # Errors
+/// When the level is not understood, or logging has been started before.
+pub fn init(config: &LogConfig) -> Result<(), LogError> {
+    let level = level(config, environment());
+    let filter = EnvFilter::try_new(&level).map_err(|source| LogError::Level { level, source })?;
+    let lines = fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match config.format {
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => lines.finish().try_init(),
+    }
+    .map_err(LogError::Twice)
+}
+
+fn level(config: &LogConfig, environment: Option<String>) -> String {
+    environment.filter(|value| !value.trim().is_empty()).unwrap_or_else(|| config.level.clone())
+}
+
+#[expect(clippy::disallowed_methods, reason = "RUST_LOG is the standard name for a log level")]
+fn environment() -> Option<String> {
+    std::env::var("RUST_LOG").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_overrides_the_configured_level_unless_it_is_empty() {
+        let config = LogConfig { level: "warn".to_owned(), ..LogConfig::default() };
+        for (environment, expected) in
+            [(None, "warn"), (Some(""), "warn"), (Some("debug"), "debug")]
+        {
+            assert_eq!(level(&config, environment.map(str::to_owned)), expected);
+        }
+    }
+
+    #[test]
+    fn logging_begins_once() {
+        let config = LogConfig::default();
+        init(&config).unwrap();
+        tracing::info!(port = 1, "Listening");
+        let error = init(&config).unwrap_err();
+        assert_eq!(error.to_string(), "logging was started twice in this process");
+    }
+}

@@ -1,0 +1,250 @@
+//! `meshctl bootstrap`: the command line of one proxy → its Envoy bootstrap in YAML.
+//!
+//! In: flags, mostly ports that a placer chose. Out: [`render::bootstrap`]'s value as YAML.
+//! Called by whoever starts an Envoy: a Nomad template, a placer, a person.
+//!
+//! **Invariants**: the node metadata passes the same check as in the control plane; no port is used twice;
+//! the same flags give the same bytes.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use contract::name::{ServiceName, SystemName};
+use contract::node::{NodeMetadata, NodeService, ProxyRole};
+use contract::registration::Protocol;
+use contract::upstreams::Upstreams;
+
+use crate::failure::Failure;
+
+pub mod render;
+
+/// What a proxy does, as written on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleArg {
+    /// Beside an instance: its only way in and out.
+    Sidecar,
+    /// Relays what enters a System.
+    Gateway,
+    /// The fixed address that clients know.
+    Router,
+}
+
+/// `HOST:PORT` of a control plane's xDS port; IPv6 in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// IP address or host name.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// `NAME=INBOUND[:APP[:PROTOCOL]]`.
+#[derive(Debug, Clone)]
+struct ServiceArg {
+    name: ServiceName,
+    inbound: u16,
+    app: Option<u16>,
+    protocol: Option<Protocol>,
+}
+
+/// Print the Envoy bootstrap of one proxy.
+///
+/// The bootstrap says who the proxy is and where the control planes are; listeners, routes and clusters come from there.
+/// Ports are those that the placer chose; in a network namespace of its own a proxy can have the same ones everywhere.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  meshctl bootstrap --role sidecar --system trading --id a1b2 --service orders=20000:8080 \\
+      --egress 15001 --upstreams 'quotes, ledger-db=15432' --stats 20001 --xds 10.0.0.5:18000
+  meshctl bootstrap --role gateway --system trading --id c3d4 --service trading-gateway=21000 \\
+      --ingress 21001 --xds control-plane.service.consul:18000
+  meshctl bootstrap --role router --id edge-1 --service router=80 --xds 10.0.0.5:18000,10.0.0.6:18000")]
+pub struct BootstrapArgs {
+    /// What the proxy does.
+    #[arg(long)]
+    role: RoleArg,
+    /// The System it belongs to; a router has none.
+    #[arg(long, value_name = "NAME")]
+    system: Option<SystemName>,
+    /// Node id: the allocation's id.
+    #[arg(long)]
+    id: String,
+    /// Node cluster; the first service's name when not given.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// A service that it fronts: its registered port and, for a sidecar, the application's (repeatable).
+    #[arg(long = "service", value_name = "NAME=INBOUND[:APP[:PROTOCOL]]")]
+    services: Vec<ServiceArg>,
+    /// A gateway's listener for the Router.
+    #[arg(long, value_name = "PORT")]
+    ingress: Option<u16>,
+    /// Loopback port through which the application calls others.
+    #[arg(long, value_name = "PORT")]
+    egress: Option<u16>,
+    /// What the application calls, in place of the registration's mesh_upstreams.
+    #[arg(long, value_name = "LIST")]
+    upstreams: Option<Upstreams>,
+    /// Where public listeners bind.
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    bind: IpAddr,
+    /// The host's address as the proxy reaches it: where the host's agent listens.
+    #[arg(long, value_name = "IP")]
+    host: Option<IpAddr>,
+    /// Port of the statistics listener: only /stats/prometheus and /ready.
+    #[arg(long, value_name = "PORT")]
+    stats: Option<u16>,
+    /// Loopback port of Envoy's admin interface.
+    #[arg(long, value_name = "PORT", default_value_t = 9901)]
+    admin: u16,
+    /// The control planes' xDS addresses.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    xds: Vec<Endpoint>,
+    /// State-of-the-world ADS in place of delta.
+    #[arg(long)]
+    sotw: bool,
+}
+
+/// Renders the bootstrap that the arguments ask for.
+///
+/// # Errors
+/// A usage failure when they do not make a proxy that can work.
+pub fn run(args: BootstrapArgs) -> Result<String, Failure> {
+    let spec = spec(args).map_err(Failure::Usage)?;
+    let value = render::bootstrap(&spec).map_err(|error| Failure::Usage(error.to_string()))?;
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(&value, options)
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+fn spec(args: BootstrapArgs) -> Result<render::Spec, String> {
+    let role = match args.role {
+        RoleArg::Sidecar => ProxyRole::Sidecar,
+        RoleArg::Gateway => ProxyRole::Gateway,
+        RoleArg::Router => ProxyRole::Router,
+    };
+    if args.id.is_empty() {
+        return Err("--id is empty: pass the allocation's id".to_owned());
+    }
+    if args.ingress.is_some() && role != ProxyRole::Gateway {
+        return Err("--ingress is a gateway's listener for the Router".to_owned());
+    }
+    if role == ProxyRole::Router && (args.system.is_some() || args.egress.is_some()) {
+        return Err(
+            "a router has neither --system nor --egress: it stands before all Systems".to_owned()
+        );
+    }
+    if role != ProxyRole::Sidecar
+        && let Some(service) = args.services.iter().find(|service| service.app.is_some())
+    {
+        return Err(format!(
+            "--service {name}=…: a {role} has no application behind it, write {name}={port}",
+            name = service.name,
+            port = service.inbound
+        ));
+    }
+    let ingress = args.ingress;
+    let services: Vec<NodeService> = args.services.into_iter().map(|s| s.node(ingress)).collect();
+    let cluster = args
+        .cluster
+        .or_else(|| services.first().map(|service| service.name.to_string()))
+        .ok_or("--cluster is missing: without a --service the proxy needs a name for its kind")?;
+    let mesh = NodeMetadata {
+        system: args.system,
+        role,
+        bind: args.bind,
+        host: args.host,
+        services,
+        egress: args.egress,
+        upstreams: args.upstreams,
+    };
+    check_ports(&mesh, args.admin, args.stats)?;
+    Ok(render::Spec {
+        id: args.id,
+        cluster,
+        mesh,
+        stats: args.stats,
+        admin: args.admin,
+        control_planes: args.xds,
+        is_sotw: args.sotw,
+    })
+}
+
+/// The metadata's own ports are checked with it; here are those of Envoy itself.
+fn check_ports(mesh: &NodeMetadata, admin: u16, stats: Option<u16>) -> Result<(), String> {
+    let value = serde_json::to_value(mesh).map_err(|error| error.to_string())?;
+    NodeMetadata::from_json(value).map_err(|error| error.0)?;
+    let mut taken: Vec<u16> = mesh.services.iter().map(|service| service.inbound).collect();
+    taken.extend(mesh.services.iter().filter_map(|service| service.ingress));
+    taken.extend(mesh.services.iter().filter_map(|service| service.app));
+    taken.extend(mesh.egress);
+    taken.extend(mesh.upstreams.iter().flat_map(Upstreams::iter).filter_map(|(_, port)| port));
+    for (flag, port) in [("--admin", Some(admin)), ("--stats", stats)] {
+        let Some(port) = port else { continue };
+        if port == 0 || taken.contains(&port) {
+            return Err(format!("{flag} {port} is taken by another listener or zero"));
+        }
+        taken.push(port);
+    }
+    Ok(())
+}
+
+impl ServiceArg {
+    fn node(self, ingress: Option<u16>) -> NodeService {
+        let Self { name, inbound, app, protocol } = self;
+        NodeService { name, inbound, app, ingress, protocol }
+    }
+}
+
+impl FromStr for ServiceArg {
+    type Err = String;
+
+    fn from_str(value: &str) -> Result<Self, String> {
+        let (name, rest) = value.split_once('=').ok_or("write NAME=INBOUND[:APP[:PROTOCOL]]")?;
+        let mut parts = rest.split(':');
+        let inbound = port(parts.next().unwrap_or_default())?;
+        let app = parts.next().map(port).transpose()?;
+        let protocol = parts.next().map(str::parse::<Protocol>).transpose()?;
+        if parts.next().is_some() {
+            return Err("too many parts: write NAME=INBOUND[:APP[:PROTOCOL]]".to_owned());
+        }
+        let name = name.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self { name, inbound, app, protocol })
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(value: &str) -> Result<Self, String> {
+        let (host, digits) = value.rsplit_once(':').ok_or("write HOST:PORT")?;
+        let port = port(digits)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if bare.parse::<IpAddr>().is_err() && (bare.is_empty() || !bare.bytes().all(is_name)) {
+            return Err(format!("{host:?} is neither an address nor a host name"));
+        }
+        Ok(Self { host: bare.to_owned(), port })
+    }
+}
+
+impl Endpoint {
+    /// Whether it has to be looked up in DNS.
+    pub fn is_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+fn port(digits: &str) -> Result<u16, String> {
+    match digits.parse() {
+        Ok(port) if port != 0 => Ok(port),
+        _ => Err(format!("{digits:?} is not a port (1 to 65535)")),
+    }
+}

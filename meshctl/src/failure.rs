@@ -1,0 +1,28 @@
+//! How a command fails, and the exit code that says so.
+//!
+//! Used by every command; `main` prints the message and exits.
+
+/// A command that did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It was understood and refused, or a check did not hold: exit code 1.
+    #[error("{0}")]
+    Refused(String),
+    /// It makes no sense as written: exit code 2, as for unknown flags.
+    #[error("{0}")]
+    Usage(String),
+    /// What it needs does not answer: exit code 3.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of `meshctl` through its command line: real Envoy and real Consul where a command's outcome is theirs.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and a skipped test says so"
+)]
+
+mod bootstrap;
+mod support;

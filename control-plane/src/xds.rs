@@ -6,5 +6,8 @@
 //! **Invariants**: a resource is encoded once and its bytes are shared by every proxy; a version is the hash of the
 //! bytes, so that replicas agree; a NACK is never answered with the same bytes.
 
+pub mod order;
 pub mod resources;
+pub mod server;
 pub mod stream;
+pub mod wire;

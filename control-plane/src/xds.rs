@@ -8,5 +8,8 @@
 
 pub mod build;
 pub mod cache;
+pub mod order;
 pub mod resources;
+pub mod server;
 pub mod stream;
+pub mod wire;

@@ -1,1 +1,326 @@
-//! The state machine of one ADS stream, without IO.
+//! Stage 5, the core: the state machine of one ADS stream, without IO.
+//!
+//! In: [`Request`]s, a new [`ResourceSet`] whenever there is one, the time. Out: the next [`Response`] when the
+//! transport can take one, [`Event`]s for log and metrics, a [`StreamStatus`] on demand.
+//! [`crate::xds::server`] is the only caller outside tests.
+//!
+//! **Invariants**: nothing is queued: a response is computed from the newest set when it is asked for;
+//! one un-ACKed response per type, and no type waits for another as a whole; the same name and version is not sent
+//! twice unless the proxy asks for it again, what refers to it was sent again, or a refusal is being isolated.
+//! There is no clock, no randomness and no wire format here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::xds::order::{Gate, PUSH_ORDER, Phase, Step};
+use crate::xds::resources::{Encoded, ResourceName, ResourceSet, ResourceType, Version};
+
+mod draft;
+mod nack;
+mod placeholder;
+mod request;
+mod status;
+mod subscription;
+mod type_state;
+
+pub use nack::Refused;
+pub use request::{Answers, MAX_NAME_LENGTH, MAX_NAMES, Mode, Names, Request, RequestError};
+pub use status::{ResourceState, ResourceStatus, StreamStatus, TypeStatus};
+
+use draft::{GateKeeper, Passing};
+use type_state::{Item, Need, TypeState};
+
+/// A response to be encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Its type.
+    pub kind: ResourceType,
+    /// What the proxy answers with; counts up on a stream from 1.
+    pub nonce: u64,
+    /// State of the world: the version of all that the proxy then has of the type.
+    pub version: Option<Version>,
+    /// The resources.
+    pub resources: Vec<Arc<Encoded>>,
+    /// Delta: names that do not exist, or no longer.
+    pub removed: Vec<ResourceName>,
+}
+
+/// Something that a person or a metric may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A response was accepted.
+    Acked {
+        /// Its type.
+        kind: ResourceType,
+        /// From sending to ACK.
+        latency: Duration,
+    },
+    /// A response was refused.
+    Nacked {
+        /// Its type.
+        kind: ResourceType,
+        /// What was in it.
+        resources: Vec<ResourceName>,
+        /// The proxy's own words.
+        message: Arc<str>,
+    },
+    /// A refused resource was found, and is held back until its content changes.
+    Quarantined {
+        /// Its type.
+        kind: ResourceType,
+        /// Its name.
+        name: ResourceName,
+        /// The proxy's own words.
+        message: Arc<str>,
+    },
+    /// An ACK is late; the next difference will not wait for it.
+    AckOverdue {
+        /// Its type.
+        kind: ResourceType,
+    },
+    /// A resource went although what it waited for has not come.
+    GateExpired {
+        /// Its type.
+        kind: ResourceType,
+        /// Its name.
+        name: ResourceName,
+    },
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct AdsStream {
+    mode: Mode,
+    set: Arc<ResourceSet>,
+    /// In the order of [`ResourceType::ALL`].
+    types: [TypeState; 5],
+    nonce: u64,
+    events: Vec<Event>,
+}
+
+impl AdsStream {
+    /// A stream that has just begun.
+    pub fn new(mode: Mode, set: Arc<ResourceSet>) -> Self {
+        Self {
+            mode,
+            set,
+            types: ResourceType::ALL.map(|kind| TypeState::new(kind, mode)),
+            nonce: 0,
+            events: Vec::new(),
+        }
+    }
+
+    /// The variant of the protocol.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The set in force.
+    pub const fn set(&self) -> &Arc<ResourceSet> {
+        &self.set
+    }
+
+    /// Takes in a request.
+    ///
+    /// # Errors
+    /// The stream must end with it: the request is beyond the limits.
+    pub fn request(&mut self, request: &Request, now: Instant) -> Result<(), RequestError> {
+        request.check(self.standing_names(request))?;
+        if let Answers::Nonce(nonce) = request.answers {
+            self.answer(request.kind, nonce, request.error.as_deref(), now);
+        }
+        let [clusters, rest @ ..] = &mut self.types;
+        let set = self.set.of(request.kind);
+        match rest.iter_mut().find(|state| state.kind == request.kind) {
+            None => clusters.subscribe(&request.names, set, |_| false),
+            Some(state) => {
+                let is_warmed =
+                    matches!(state.kind, ResourceType::Endpoints | ResourceType::Secret);
+                let renewed = |name: &str| is_warmed && clusters.is_sent_here(name);
+                state.subscribe(&request.names, set, renewed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Names that stay subscribed whatever the request says.
+    fn standing_names(&self, request: &Request) -> usize {
+        let replaced = |state: &&TypeState| {
+            state.kind != request.kind || matches!(request.names, Names::Change { .. })
+        };
+        self.types.iter().filter(replaced).map(|state| state.subscription.named().len()).sum()
+    }
+
+    fn answer(&mut self, kind: ResourceType, nonce: u64, error: Option<&str>, now: Instant) {
+        let Some(state) = self.types.iter_mut().find(|state| state.kind == kind) else { return };
+        let Some(message) = error else {
+            if let Some(flight) = state.accept(nonce) {
+                let latency = now.saturating_duration_since(flight.sent_at);
+                self.events.push(Event::Acked { kind, latency });
+            }
+            return;
+        };
+        let message: Arc<str> = Arc::from(message);
+        if let Some((flight, culprit)) = state.refuse(nonce, &message) {
+            let resources = flight.items.into_iter().map(|item| item.name).collect();
+            self.events.push(Event::Nacked { kind, resources, message: message.clone() });
+            self.events.extend(culprit.map(|name| Event::Quarantined { kind, name, message }));
+        }
+    }
+
+    /// Takes in what the proxy is to have from now on.
+    pub fn update(&mut self, set: Arc<ResourceSet>) {
+        for state in &mut self.types {
+            state.update(self.set.of(state.kind), set.of(state.kind));
+        }
+        self.set = set;
+    }
+
+    /// The next response, if there is something to say; to be called when the transport can take one.
+    pub fn next_response(&mut self, now: Instant) -> Option<Response> {
+        for state in &mut self.types {
+            if state.note_overdue(now) {
+                self.events.push(Event::AckOverdue { kind: state.kind });
+            }
+        }
+        PUSH_ORDER.iter().find_map(|step| {
+            let items = self.draft(step, now)?;
+            Some(self.send(step, items, now))
+        })
+    }
+
+    fn draft(&mut self, step: &Step, now: Instant) -> Option<Vec<Item>> {
+        let [clusters, endpoints, secrets, listeners, routes] = &mut self.types;
+        let set = &self.set;
+        let state = match step.kind {
+            ResourceType::Cluster => {
+                return Self::pull(clusters, step, set, now, &mut self.events, &|passing| {
+                    may_leave(passing, listeners, routes)
+                });
+            }
+            ResourceType::Endpoints => endpoints,
+            ResourceType::Secret => secrets,
+            ResourceType::Listener => listeners,
+            ResourceType::Routes => routes,
+        };
+        Self::pull(state, step, set, now, &mut self.events, &|passing| {
+            step.gate == Gate::Open || has_clusters(passing, clusters, set)
+        })
+    }
+
+    fn pull(
+        state: &mut TypeState,
+        step: &Step,
+        set: &ResourceSet,
+        now: Instant,
+        events: &mut Vec<Event>,
+        is_open: &dyn Fn(&Passing<'_>) -> bool,
+    ) -> Option<Vec<Item>> {
+        if state.is_settled() && !state.is_answer_owed {
+            return None;
+        }
+        let mut gate = GateKeeper { is_open, patience: step.gate.patience(), expired: Vec::new() };
+        let items = state.draft(step.phase, set.of(step.kind), &mut gate, now);
+        let kind = step.kind;
+        events.extend(gate.expired.into_iter().map(|name| Event::GateExpired { kind, name }));
+        items
+    }
+
+    fn send(&mut self, step: &Step, items: Vec<Item>, now: Instant) -> Response {
+        self.nonce += 1;
+        let [clusters, endpoints, secrets, listeners, routes] = &mut self.types;
+        if step.kind == ResourceType::Cluster && step.phase == Phase::Put {
+            warm_again(&items, endpoints, secrets);
+        }
+        let state = match step.kind {
+            ResourceType::Cluster => clusters,
+            ResourceType::Endpoints => endpoints,
+            ResourceType::Secret => secrets,
+            ResourceType::Listener => listeners,
+            ResourceType::Routes => routes,
+        };
+        let mut resources: Vec<_> = items.iter().filter_map(|item| item.content.clone()).collect();
+        let mut removed = Vec::new();
+        if self.mode == Mode::Delta {
+            let gone = items.iter().filter(|item| item.content.is_none());
+            removed = gone.map(|item| item.name.clone()).collect();
+        }
+        state.launch(self.nonce, items, now);
+        let version = (self.mode == Mode::Sotw).then(|| {
+            let (whole, version) = state.whole_state();
+            if state.is_full_state() {
+                resources = whole;
+            }
+            version
+        });
+        Response { kind: step.kind, nonce: self.nonce, version, resources, removed }
+    }
+
+    /// When [`Self::next_response`] is to be called again although nothing happened.
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = self.types.iter().filter_map(|state| {
+            let gate = match state.kind {
+                ResourceType::Cluster => Gate::ReferrersSettled,
+                _ => Gate::ClustersHeld,
+            };
+            state.deadline(gate.patience())
+        });
+        deadlines.min()
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// How every type that the proxy asked for stands.
+    pub fn status(&self) -> StreamStatus {
+        let types = self.types.iter();
+        StreamStatus { types: types.map(|state| state.status(self.set.of(state.kind))).collect() }
+    }
+}
+
+/// Whether every cluster that a listener or route names is held by the proxy.
+///
+/// Clusters that are not in the set, or that the proxy refuses, are not waited for; nor is CDS, where the proxy does
+/// not take all of it: proxyless gRPC clients ask for clusters only after their routes.
+fn has_clusters(passing: &Passing<'_>, clusters: &TypeState, set: &ResourceSet) -> bool {
+    let Passing::Put(content) = passing else { return true };
+    let is_missing = |name: &ResourceName| {
+        set.clusters.resources.get(name).is_some_and(|cluster| {
+            !clusters.held.contains_key(name)
+                && clusters.nacks.refusal(name, cluster.version).is_none()
+        })
+    };
+    !clusters.subscription.is_wildcard() || !content.clusters.iter().any(is_missing)
+}
+
+/// Whether nothing speaks of a cluster any more.
+///
+/// What a proxy brought from another stream may be referred to by listeners and routes that it has yet to ask for.
+fn may_leave(passing: &Passing<'_>, listeners: &TypeState, routes: &TypeState) -> bool {
+    let Passing::Remove { name, is_sent_here } = passing else { return true };
+    [listeners, routes].into_iter().all(|state| {
+        state.is_settled()
+            && !state.names_cluster(name)
+            && (*is_sent_here || state.subscription.is_asked())
+    })
+}
+
+/// Envoy warms a cluster that it was sent anew, until endpoints and secrets come again.
+fn warm_again(clusters: &[Item], endpoints: &mut TypeState, secrets: &mut TypeState) {
+    for item in clusters.iter().filter(|item| item.content.is_some()) {
+        if endpoints.subscription.covers(&item.name) {
+            endpoints.need(&item.name, Need::Always);
+        }
+    }
+    if clusters.iter().any(|item| item.content.is_some()) {
+        let names: Vec<ResourceName> = secrets.subscription.named().iter().cloned().collect();
+        for name in names {
+            secrets.need(&name, Need::Always);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! One stream: the loop between a proxy and its [`AdsStream`].
+//!
+//! In: requests, new sets, questions, deadlines, the end of the process. Out: encoded responses, one whenever the
+//! transport asks for one.
+//!
+//! **Invariants**: it is polled by the transport: no task, no queue; a client that does not read costs one state
+//! machine and delays nobody. Protocol decisions are the state machine's.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, Streaming};
+use tracing::{debug, info, warn};
+
+use crate::xds::resources::{ResourceSet, ResourceType, Version};
+use crate::xds::stream::{AdsStream, Event};
+use crate::xds::wire::{self, DiscoveryRequest};
+
+use super::metrics::{Ended, OpenStream, XdsMetrics};
+use super::node::ProxyNode;
+use super::proxies::{Place, Query};
+use super::throttle::Throttle;
+
+/// What the loop works with.
+pub(super) struct Connection<R> {
+    pub requests: Streaming<R>,
+    /// The request that told who it is.
+    pub first: Option<R>,
+    pub node: Arc<ProxyNode>,
+    /// Hash of the encoded `node`: Envoy repeats it in every request.
+    pub node_hash: Version,
+    pub sets: watch::Receiver<Arc<ResourceSet>>,
+    pub stream: AdsStream,
+    pub queries: mpsc::Receiver<Query>,
+    pub throttle: Throttle,
+    /// When the stream ends of age.
+    pub ends_at: Instant,
+    pub shutdown: CancellationToken,
+    /// How long after the shutdown began the stream ends.
+    pub drain: std::time::Duration,
+    pub is_draining: bool,
+    pub is_over: bool,
+    pub metrics: XdsMetrics,
+    pub _place: Place,
+    pub _open: OpenStream,
+}
+
+/// What woke the loop.
+enum News<R> {
+    Request(Result<Option<R>, Status>),
+    Set(bool),
+    Query(Option<Query>),
+    Shutdown,
+    Timer,
+}
+
+impl<R: DiscoveryRequest> Connection<R> {
+    /// The next response; `None` after the end.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+        if self.is_over {
+            return None;
+        }
+        if let Some(first) = self.first.take()
+            && let Err(status) = self.take_request(first)
+        {
+            return self.end(status);
+        }
+        loop {
+            let now = Instant::now();
+            let response = self.stream.next_response(now);
+            self.report_events();
+            if let Some(response) = response {
+                let bytes = wire::encode(&response);
+                self.metrics.push(response.kind, bytes.len());
+                return Some(Ok(bytes));
+            }
+            if now >= self.ends_at {
+                let ended = if self.is_draining { Ended::Shutdown } else { Ended::Age };
+                self.metrics.ended(ended);
+                return self.end(Status::unavailable(match ended {
+                    Ended::Shutdown => "this control plane stops; reconnect to another",
+                    _ => "the stream is old; reconnect to spread over replicas",
+                }));
+            }
+            match self.wait(now).await {
+                News::Request(Ok(Some(request))) => {
+                    self.throttle.take(Instant::now());
+                    if let Err(status) = self.take_request(request) {
+                        return self.end(status);
+                    }
+                }
+                News::Request(Ok(None)) => {
+                    self.is_over = true;
+                    return None;
+                }
+                News::Request(Err(status)) => return self.end(self.judge(status)),
+                News::Set(true) => {
+                    let set = self.sets.borrow_and_update().clone();
+                    self.stream.update(set);
+                }
+                News::Set(false) => {
+                    self.metrics.ended(Ended::NoSource);
+                    return self.end(Status::unavailable("no more resources from this replica"));
+                }
+                // A query whose asker has gone needs no answer.
+                News::Query(query) => drop(query.map(|query| query.send(self.stream.status()))),
+                News::Shutdown => {
+                    self.is_draining = true;
+                    self.ends_at = self.ends_at.min(now + self.drain);
+                }
+                News::Timer => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self, now: Instant) -> News<R> {
+        let readable_at = self.throttle.next_at();
+        let is_readable = readable_at <= now;
+        let mut wake_at = self.stream.deadline().map_or(self.ends_at, |at| at.min(self.ends_at));
+        if !is_readable {
+            wake_at = wake_at.min(readable_at);
+        }
+        tokio::select! {
+            request = self.requests.message(), if is_readable => News::Request(request),
+            changed = self.sets.changed() => News::Set(changed.is_ok()),
+            query = self.queries.recv() => News::Query(query),
+            () = self.shutdown.cancelled(), if !self.is_draining => News::Shutdown,
+            () = tokio::time::sleep_until(wake_at.into()) => News::Timer,
+        }
+    }
+
+    fn take_request(&mut self, request: R) -> Result<(), Status> {
+        self.metrics.request(R::MODE);
+        self.check_node(request.node())?;
+        let Some(kind) = ResourceType::from_type_url(request.type_url()) else {
+            debug!(
+                node = self.node.id,
+                type_url = request.type_url(),
+                "Ignoring a type not served"
+            );
+            self.metrics.unserved();
+            return Ok(());
+        };
+        self.stream.request(&request.into_request(kind), Instant::now()).map_err(|error| {
+            self.metrics.ended(Ended::BadRequest);
+            warn!(node = self.node.id, %error, "Ending stream beyond its limits");
+            Status::resource_exhausted(error.to_string())
+        })
+    }
+
+    /// A later `node` must be the first one; one that was seen byte by byte is not read again.
+    fn check_node(&mut self, bytes: &Bytes) -> Result<(), Status> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let hash = Version::of(bytes);
+        if hash == self.node_hash {
+            return Ok(());
+        }
+        match ProxyNode::parse(bytes, self.node.peer, self.node.mode) {
+            Ok(node) if self.node.is_same_proxy(&node) => {
+                self.node_hash = hash;
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.metrics.ended(Ended::BadNode);
+        warn!(node = self.node.id, "Ending stream whose node changed");
+        Err(Status::invalid_argument("`node` differs from the stream's first; open a new stream"))
+    }
+
+    /// What a failure to read a request means to its sender.
+    fn judge(&self, status: Status) -> Status {
+        match status.code() {
+            Code::Internal => {
+                self.metrics.ended(Ended::BadRequest);
+                Status::invalid_argument(format!("malformed request: {}", status.message()))
+            }
+            Code::OutOfRange | Code::ResourceExhausted => {
+                self.metrics.ended(Ended::BadRequest);
+                Status::resource_exhausted(format!("oversized request: {}", status.message()))
+            }
+            _ => status,
+        }
+    }
+
+    fn end(&mut self, status: Status) -> Option<Result<Bytes, Status>> {
+        self.is_over = true;
+        Some(Err(status))
+    }
+
+    fn report_events(&mut self) {
+        for event in self.stream.take_events() {
+            self.metrics.event(&event);
+            let node = &self.node.id;
+            match event {
+                Event::Acked { .. } => {}
+                Event::Nacked { kind, resources, message } => {
+                    let count = resources.len();
+                    warn!(node, kind = kind.as_str(), count, %message, "Proxy refused a response");
+                }
+                Event::Quarantined { kind, name, message } => {
+                    let kind = kind.as_str();
+                    warn!(node, kind, %name, %message, "Holding back what the proxy refuses");
+                }
+                Event::AckOverdue { kind } => {
+                    warn!(node, kind = kind.as_str(), "Proxy has not answered a response");
+                }
+                Event::GateExpired { kind, name } => {
+                    warn!(node, kind = kind.as_str(), %name, "Sending before its turn: waited in vain");
+                }
+            }
+        }
+    }
+}
+
+impl<R> Drop for Connection<R> {
+    fn drop(&mut self) {
+        info!(node = self.node.id, mode = self.node.mode.as_str(), "Proxy left");
+    }
+}

@@ -1,0 +1,7 @@
+//! The protocol's rules, a sentence each, against the state machine alone.
+
+mod delta;
+mod nack;
+mod order;
+mod proxy;
+mod sotw;

@@ -1,0 +1,292 @@
+//! One resource type on one stream: what the proxy asks for, holds, and is still to be told.
+//!
+//! In: subscriptions, ACKs, NACKs, new sets. Out: what [`super::draft`] makes a response of, and what
+//! [`super::status`] shows.
+//!
+//! **Invariants**: `held` is what the proxy accepted (or claimed on reconnect), never what was merely sent;
+//! `pending` is empty exactly when there is nothing to look at; names are shared with the set, not copied.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::xds::resources::{Encoded, ResourceName, ResourceType, TypeSet, Version};
+
+use super::nack::Nacks;
+use super::request::{Mode, Names};
+use super::subscription::{Subscription, intern};
+
+/// How long an ACK may take before the next response of the type may overtake it.
+pub(super) const ACK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A resource that the proxy has.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    /// Its version there.
+    pub version: Version,
+    /// Its bytes; absent when the proxy brought it from another stream and the set has moved on.
+    pub content: Option<Arc<Encoded>>,
+    /// Whether this stream sent it.
+    pub is_sent_here: bool,
+}
+
+/// How much a name needs an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Need {
+    /// If the proxy holds something else.
+    IfChanged,
+    /// In any case: it asked, or what refers to it was sent again.
+    Always,
+}
+
+/// One line of a response.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// The resource.
+    pub name: ResourceName,
+    /// Its content; `None`: it does not exist.
+    pub content: Option<Arc<Encoded>>,
+}
+
+/// A response that waits for its ACK.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub nonce: u64,
+    pub items: Vec<Item>,
+    pub sent_at: Instant,
+    /// The ACK is late: new differences may follow without it.
+    pub is_overdue: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct TypeState {
+    pub kind: ResourceType,
+    pub mode: Mode,
+    pub subscription: Subscription,
+    pub held: BTreeMap<ResourceName, Held>,
+    pub pending: BTreeMap<ResourceName, Need>,
+    /// The next response goes out even if it is empty.
+    pub is_answer_owed: bool,
+    /// Names that wait at a gate, since when.
+    pub waiting: BTreeMap<ResourceName, Instant>,
+    pub in_flight: Option<InFlight>,
+    pub nacks: Nacks,
+}
+
+impl TypeState {
+    pub(super) fn new(kind: ResourceType, mode: Mode) -> Self {
+        Self {
+            kind,
+            mode,
+            subscription: Subscription::default(),
+            held: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            is_answer_owed: false,
+            waiting: BTreeMap::new(),
+            in_flight: None,
+            nacks: Nacks::default(),
+        }
+    }
+
+    /// Whether each response carries everything: LDS and CDS in state of the world.
+    pub(super) fn is_full_state(&self) -> bool {
+        self.mode == Mode::Sotw && self.kind.has_wildcard()
+    }
+
+    /// Takes in a request's names; `is_renewed` tells names whose referrer was sent on this stream.
+    pub(super) fn subscribe(
+        &mut self,
+        names: &Names,
+        set: &TypeSet,
+        is_renewed: impl Fn(&str) -> bool,
+    ) {
+        let change = self.subscription.apply(self.kind, names, set);
+        let is_empty_handed = match names {
+            Names::Change { initial, .. } => {
+                if change.is_first {
+                    self.believe(initial, set);
+                }
+                initial.is_empty()
+            }
+            Names::Whole { .. } => true,
+        };
+        if change.wildcard_began {
+            self.is_answer_owed = is_empty_handed;
+            for name in set.resources.keys() {
+                self.need(name, Need::IfChanged);
+            }
+        }
+        for name in change.added {
+            let is_known = change.is_first && self.held.contains_key(&name) && !is_renewed(&name);
+            self.is_answer_owed |= self.is_full_state();
+            self.need(&name, if is_known { Need::IfChanged } else { Need::Always });
+        }
+        for name in change.removed {
+            if self.mode == Mode::Delta && self.subscription.is_wildcard() {
+                self.need(&name, Need::Always);
+            }
+        }
+        self.forget_uncovered();
+        if let Names::Whole { version, .. } = names
+            && change.is_first
+        {
+            self.believe_version(version, set, is_renewed);
+        }
+    }
+
+    /// Delta: the proxy tells what it holds from an earlier stream.
+    fn believe(&mut self, initial: &BTreeMap<String, String>, set: &TypeSet) {
+        for (name, version) in initial {
+            if !self.subscription.covers(name) {
+                continue;
+            }
+            let name = intern(set, name);
+            // A version that is not ours equals no content.
+            let version =
+                Version::parse(version).unwrap_or_else(|| Version::of(version.as_bytes()));
+            let content =
+                set.resources.get(&name).filter(|known| known.version == version).cloned();
+            self.held.insert(name.clone(), Held { version, content, is_sent_here: false });
+            self.need(&name, Need::IfChanged);
+        }
+    }
+
+    /// State of the world: the proxy tells the version of all that it holds from an earlier stream.
+    fn believe_version(&mut self, version: &str, set: &TypeSet, is_renewed: impl Fn(&str) -> bool) {
+        let wanted =
+            set.resources.values().filter(|content| self.subscription.covers(&content.name));
+        let wanted: Vec<_> = wanted.cloned().collect();
+        let ours = state_version(wanted.iter().map(|content| (&*content.name, content.version)));
+        if Version::parse(version) != Some(ours) {
+            return;
+        }
+        self.is_answer_owed = false;
+        for content in wanted {
+            if !is_renewed(&content.name) {
+                self.pending.remove(&content.name);
+            }
+            let held = Held {
+                version: content.version,
+                content: Some(content.clone()),
+                is_sent_here: false,
+            };
+            self.held.insert(content.name.clone(), held);
+        }
+    }
+
+    fn forget_uncovered(&mut self) {
+        let subscription = &self.subscription;
+        self.held.retain(|name, _| subscription.covers(name));
+        self.pending.retain(|name, _| subscription.covers(name));
+        self.waiting.retain(|name, _| subscription.covers(name));
+    }
+
+    /// Notes that a name is to be looked at.
+    pub(super) fn need(&mut self, name: &ResourceName, need: Need) {
+        let known = self.pending.entry(name.clone()).or_insert(need);
+        *known = need.max(*known);
+    }
+
+    /// Notes what differs between two sets.
+    pub(super) fn update(&mut self, old: &Arc<TypeSet>, new: &Arc<TypeSet>) {
+        if Arc::ptr_eq(old, new) || !self.subscription.is_asked() {
+            return;
+        }
+        if old.generation > 0 && new.previous == old.generation {
+            for name in new.changed.iter().filter(|name| self.subscription.covers(name)) {
+                let known = self.pending.entry(name.clone()).or_insert(Need::IfChanged);
+                *known = Need::IfChanged.max(*known);
+            }
+            return;
+        }
+        let wildcard = self.subscription.is_wildcard().then(|| new.resources.keys());
+        let sent =
+            self.in_flight.iter().flat_map(|flight| flight.items.iter().map(|item| &item.name));
+        let names = wildcard.into_iter().flatten().chain(self.subscription.named());
+        for name in names.chain(self.held.keys()).chain(sent) {
+            self.pending.entry(name.clone()).or_insert(Need::IfChanged);
+        }
+    }
+
+    /// The response in flight was accepted; returns it.
+    pub(super) fn accept(&mut self, nonce: u64) -> Option<InFlight> {
+        let flight = self.in_flight.take_if(|flight| flight.nonce == nonce)?;
+        for item in &flight.items {
+            if !self.subscription.covers(&item.name) {
+                continue;
+            }
+            if let Some(content) = &item.content {
+                let held = Held {
+                    version: content.version,
+                    content: Some(content.clone()),
+                    is_sent_here: true,
+                };
+                self.held.insert(item.name.clone(), held);
+            } else {
+                self.held.remove(&item.name);
+            }
+        }
+        Some(flight)
+    }
+
+    /// The response in flight was refused; returns it, and the culprit if it was alone.
+    ///
+    /// Names told to be gone are taken as forgotten: there is nothing smaller to try.
+    pub(super) fn refuse(
+        &mut self,
+        nonce: u64,
+        message: &Arc<str>,
+    ) -> Option<(InFlight, Option<ResourceName>)> {
+        let flight = self.in_flight.take_if(|flight| flight.nonce == nonce)?;
+        let mut suspects = Vec::new();
+        for item in &flight.items {
+            match &item.content {
+                Some(content) => suspects.push((item.name.clone(), content.version)),
+                None => drop(self.held.remove(&item.name)),
+            }
+        }
+        let culprit = self.nacks.refuse(suspects, message);
+        Some((flight, culprit))
+    }
+
+    /// Whether the proxy has answered for everything that it is to have.
+    pub(super) fn is_settled(&self) -> bool {
+        self.in_flight.is_none() && self.pending.is_empty() && self.nacks.is_settled()
+    }
+
+    /// Whether what the proxy has, or has been sent, speaks of this cluster.
+    pub(super) fn names_cluster(&self, cluster: &ResourceName) -> bool {
+        let sent = self.in_flight.iter().flat_map(|flight| &flight.items);
+        let sent = sent.filter_map(|item| item.content.as_ref());
+        let held = self.held.values().filter_map(|held| held.content.as_ref());
+        held.chain(sent).any(|content| content.clusters.contains(cluster))
+    }
+
+    /// Whether this stream has sent the resource.
+    pub(super) fn is_sent_here(&self, name: &str) -> bool {
+        let mut sent = self.in_flight.iter().flat_map(|flight| &flight.items);
+        sent.any(|item| *item.name == *name)
+            || self.held.get(name).is_some_and(|held| held.is_sent_here)
+    }
+
+    /// When this type needs a look without any news; `patience` is that of its gate.
+    pub(super) fn deadline(&self, patience: Duration) -> Option<Instant> {
+        match &self.in_flight {
+            Some(flight) if !flight.is_overdue => Some(flight.sent_at + ACK_PATIENCE),
+            _ => self.waiting.values().min().map(|since| *since + patience),
+        }
+    }
+}
+
+/// The version of a whole state: the hash over names and versions, in the order of names.
+pub(super) fn state_version<'a>(state: impl Iterator<Item = (&'a str, Version)>) -> Version {
+    let mut text = String::new();
+    for (name, version) in state {
+        text.push_str(name);
+        text.push(' ');
+        text.push_str(&version.to_string());
+        text.push('\n');
+    }
+    Version::of(text.as_bytes())
+}

@@ -1,0 +1,242 @@
+//! The discovery protocol's messages: requests as far as a server reads them, responses put together from bytes.
+//!
+//! In: gRPC messages from proxies, [`Response`]s from the stream. Out: [`Request`]s, bytes.
+//! [`crate::xds::server`] is the only caller.
+//!
+//! **Invariants**: no resource is encoded here: a response is its head and the bytes that all proxies share;
+//! `node` stays bytes, because Envoy repeats its long list of extensions in every request.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use prost::encoding::{encode_varint, encoded_len_varint};
+use tonic::Status;
+use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
+use tonic_prost::ProstDecoder;
+
+use crate::xds::resources::{Encoded, ResourceType};
+use crate::xds::stream::{Answers, Mode, Names, Request, Response};
+
+/// Bytes that each direction of a stream sets aside; both grow with what passes.
+const BUFFER: usize = 1024;
+/// Bytes of responses that travel in one piece when several are ready.
+const YIELD_THRESHOLD: usize = 32 * 1024;
+
+/// What both variants' requests have.
+pub trait DiscoveryRequest: Message + Default + 'static {
+    /// The variant.
+    const MODE: Mode;
+    /// The encoded `node`; empty when the proxy left it out.
+    fn node(&self) -> &Bytes;
+    /// The type URL.
+    fn type_url(&self) -> &str;
+    /// The normal form.
+    fn into_request(self, kind: ResourceType) -> Request;
+}
+
+/// `envoy.service.discovery.v3.DeltaDiscoveryRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeltaRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    node: Bytes,
+    #[prost(string, tag = "2")]
+    type_url: String,
+    #[prost(string, repeated, tag = "3")]
+    subscribe: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    unsubscribe: Vec<String>,
+    #[prost(btree_map = "string, string", tag = "5")]
+    initial: BTreeMap<String, String>,
+    #[prost(string, tag = "6")]
+    nonce: String,
+    #[prost(message, optional, tag = "7")]
+    error: Option<ErrorDetail>,
+}
+
+/// `envoy.service.discovery.v3.DiscoveryRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub struct SotwRequest {
+    #[prost(string, tag = "1")]
+    version: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    node: Bytes,
+    #[prost(string, repeated, tag = "3")]
+    names: Vec<String>,
+    #[prost(string, tag = "4")]
+    type_url: String,
+    #[prost(string, tag = "5")]
+    nonce: String,
+    #[prost(message, optional, tag = "6")]
+    error: Option<ErrorDetail>,
+}
+
+/// `google.rpc.Status`, as a NACK carries it.
+#[derive(Clone, PartialEq, Message)]
+struct ErrorDetail {
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+impl DiscoveryRequest for DeltaRequest {
+    const MODE: Mode = Mode::Delta;
+
+    fn node(&self) -> &Bytes {
+        &self.node
+    }
+
+    fn type_url(&self) -> &str {
+        &self.type_url
+    }
+
+    fn into_request(self, kind: ResourceType) -> Request {
+        Request {
+            kind,
+            answers: answers(&self.nonce),
+            error: self.error.map(|error| error.message),
+            names: Names::Change {
+                subscribe: self.subscribe,
+                unsubscribe: self.unsubscribe,
+                initial: self.initial,
+            },
+        }
+    }
+}
+
+impl DiscoveryRequest for SotwRequest {
+    const MODE: Mode = Mode::Sotw;
+
+    fn node(&self) -> &Bytes {
+        &self.node
+    }
+
+    fn type_url(&self) -> &str {
+        &self.type_url
+    }
+
+    fn into_request(self, kind: ResourceType) -> Request {
+        Request {
+            kind,
+            answers: answers(&self.nonce),
+            error: self.error.map(|error| error.message),
+            names: Names::Whole { names: self.names, version: self.version },
+        }
+    }
+}
+
+fn answers(nonce: &str) -> Answers {
+    match (nonce, nonce.parse()) {
+        ("", _) => Answers::Nothing,
+        (_, Ok(nonce)) => Answers::Nonce(nonce),
+        (_, Err(_)) => Answers::Foreign,
+    }
+}
+
+/// The bytes of a response: a `DeltaDiscoveryResponse`, or with a version a `DiscoveryResponse`.
+pub fn encode(response: &Response) -> Bytes {
+    let nonce = response.nonce.to_string();
+    let type_url = response.kind.type_url();
+    match response.version {
+        None => {
+            let resources = response.resources.iter();
+            let size: usize = resources.map(|content| field_len(resource_len(content))).sum();
+            let removed = response.removed.iter();
+            let removed_size: usize = removed.map(|name| field_len(name.len())).sum();
+            let mut out = BytesMut::with_capacity(size + removed_size + type_url.len() + 32);
+            for content in &response.resources {
+                put_head(&mut out, 2, resource_len(content));
+                put_field(&mut out, 1, content.version.to_string().as_bytes());
+                put_field(&mut out, 2, &content.any);
+                put_field(&mut out, 3, content.name.as_bytes());
+            }
+            put_field(&mut out, 4, type_url.as_bytes());
+            put_field(&mut out, 5, nonce.as_bytes());
+            for name in &response.removed {
+                put_field(&mut out, 6, name.as_bytes());
+            }
+            out.freeze()
+        }
+        Some(version) => {
+            let resources = response.resources.iter();
+            let size: usize = resources.map(|content| field_len(content.any.len())).sum();
+            let mut out = BytesMut::with_capacity(size + type_url.len() + 64);
+            put_field(&mut out, 1, version.to_string().as_bytes());
+            for content in &response.resources {
+                put_field(&mut out, 2, &content.any);
+            }
+            put_field(&mut out, 4, type_url.as_bytes());
+            put_field(&mut out, 5, nonce.as_bytes());
+            out.freeze()
+        }
+    }
+}
+
+/// Length of a version as text.
+const VERSION_LEN: usize = 32;
+
+fn resource_len(content: &Encoded) -> usize {
+    field_len(VERSION_LEN) + field_len(content.any.len()) + field_len(content.name.len())
+}
+
+/// Bytes of a length-delimited field with a one-byte tag.
+fn field_len(length: usize) -> usize {
+    1 + encoded_len_varint(length as u64) + length
+}
+
+fn put_head(out: &mut BytesMut, tag: u8, length: usize) {
+    out.put_u8(tag << 3 | 2);
+    encode_varint(length as u64, out);
+}
+
+fn put_field(out: &mut BytesMut, tag: u8, value: &[u8]) {
+    put_head(out, tag, value.len());
+    out.put_slice(value);
+}
+
+/// Encoded responses out, requests of type `R` in.
+#[derive(Debug)]
+pub struct DiscoveryCodec<R>(PhantomData<R>);
+
+impl<R> Default for DiscoveryCodec<R> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: DiscoveryRequest> Codec for DiscoveryCodec<R> {
+    type Encode = Bytes;
+    type Decode = R;
+    type Encoder = EncodedResponses;
+    type Decoder = ProstDecoder<R>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        EncodedResponses
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::new(BufferSettings::new(BUFFER, YIELD_THRESHOLD))
+    }
+}
+
+/// Writes what is encoded already.
+#[derive(Debug)]
+pub struct EncodedResponses;
+
+impl Encoder for EncodedResponses {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.reserve(item.len());
+        out.put(item);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(BUFFER, YIELD_THRESHOLD)
+    }
+}
+
+#[cfg(test)]
+mod tests;

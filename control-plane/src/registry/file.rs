@@ -1,1 +1,351 @@
-//! A directory of YAML files as a registry.
+//! A directory of YAML files as a registry: runs a mesh with nothing else.
+//!
+//! In: every `*.yaml` of the directory. `kind: System` is a System document, named as its file; `kind: Service` lists
+//! registrations of one name. Out: the same events as Consul's.
+//!
+//! The directory is read every [`FileRegistry::interval`] and compared by content: that also works on network mounts
+//! and through replaced symbolic links, where change notices do not.
+//!
+//! **Invariants**: a file that cannot be read or parsed keeps what it last said; replace files by rename, then nobody
+//! sees half of one. The directory is the truth: nothing needs confirming here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::registry::{CheckStatus, RegisteredInstance, Registry, RegistryError, RegistryEvent};
+
+/// Largest file that is read.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// The registry of a directory.
+#[derive(Debug, Clone)]
+pub struct FileRegistry {
+    /// The directory.
+    pub directory: PathBuf,
+    /// How often it is read.
+    pub interval: Duration,
+}
+
+/// What the files say, by file name.
+#[derive(Debug, Default)]
+struct Files {
+    read: BTreeMap<String, File>,
+    held: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    text: String,
+    content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Document,
+    Service { name: String, instances: Vec<RegisteredInstance> },
+}
+
+#[derive(Deserialize)]
+struct KindOnly {
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceFile {
+    #[serde(rename = "kind")]
+    _kind: String,
+    name: String,
+    instances: Vec<FileInstance>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileInstance {
+    id: String,
+    #[serde(default = "this_host")]
+    node: String,
+    address: String,
+    port: u16,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    meta: BTreeMap<String, String>,
+    #[serde(default)]
+    status: CheckStatus,
+    #[serde(default = "one")]
+    weight: u32,
+}
+
+fn this_host() -> String {
+    "file".to_owned()
+}
+
+const fn one() -> u32 {
+    1
+}
+
+impl Registry for FileRegistry {
+    async fn run(
+        self,
+        events: mpsc::Sender<RegistryEvent>,
+        shutdown: CancellationToken,
+    ) -> Result<(), RegistryError> {
+        let mut files = Files::default();
+        let mut before: Option<Observed> = None;
+        let mut ticks = tokio::time::interval(self.interval);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            let directory = self.directory.clone();
+            let read = tokio::task::spawn_blocking(move || read_directory(&directory)).await;
+            let mut outgoing = match read {
+                Ok(Ok(texts)) => {
+                    let mut outgoing = files.take(texts);
+                    let observed = files.observed();
+                    outgoing.extend(observed.changes_since(before.as_ref()));
+                    before = Some(observed);
+                    outgoing.push(RegistryEvent::Source { name: "file", error: None });
+                    outgoing
+                }
+                Ok(Err(error)) => vec![failing(format!("{}: {error}", self.directory.display()))],
+                Err(error) => vec![failing(error.to_string())],
+            };
+            for event in outgoing.drain(..) {
+                if events.send(event).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+const fn failing(error: String) -> RegistryEvent {
+    RegistryEvent::Source { name: "file", error: Some(error) }
+}
+
+/// Every YAML file's name and text, or why it cannot be read.
+type Texts = BTreeMap<String, Result<String, String>>;
+
+fn read_directory(directory: &Path) -> io::Result<Texts> {
+    let mut texts = Texts::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if !Path::new(name).extension().is_some_and(|e| e == "yaml" || e == "yml") {
+            continue;
+        }
+        texts.insert(name.to_owned(), read_file(&path).map_err(|error| error.to_string()));
+    }
+    Ok(texts)
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let size = std::fs::metadata(path)?.len();
+    if size > MAX_BYTES {
+        return Err(io::Error::other(format!("{size} bytes are more than {MAX_BYTES}")));
+    }
+    std::fs::read_to_string(path)
+}
+
+impl Files {
+    /// Takes in what the directory holds; answers what is held back, and no longer.
+    fn take(&mut self, texts: Texts) -> Vec<RegistryEvent> {
+        let mut events = Vec::new();
+        self.read.retain(|name, _| texts.contains_key(name));
+        let mut held = BTreeSet::new();
+        for (name, text) in texts {
+            let known = self.read.get(&name);
+            if let (Some(known), Ok(text)) = (known, &text)
+                && known.text == *text
+            {
+                continue;
+            }
+            match text.and_then(|text| parse(&text).map(|content| File { text, content })) {
+                Ok(file) => {
+                    self.read.insert(name, file);
+                }
+                Err(reason) => {
+                    let instead = if known.is_some() {
+                        "what it said before stays in force"
+                    } else {
+                        "it is ignored"
+                    };
+                    let reason = Some(format!("{reason}; {instead}"));
+                    events.push(RegistryEvent::Held { subject: format!("file {name}"), reason });
+                    held.insert(name);
+                }
+            }
+        }
+        for name in self.held.difference(&held) {
+            events.push(RegistryEvent::Held { subject: format!("file {name}"), reason: None });
+        }
+        self.held = held;
+        events
+    }
+
+    fn observed(&self) -> Observed {
+        let mut observed = Observed::default();
+        for (file, File { text, content }) in &self.read {
+            match content {
+                Content::Document => {
+                    let name = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
+                    observed.documents.insert(name.to_owned(), text.clone());
+                }
+                Content::Service { name, instances } => {
+                    let known = observed.services.entry(name.as_str().into()).or_default();
+                    known.extend(instances.iter().cloned());
+                }
+            }
+        }
+        observed
+    }
+}
+
+fn parse(text: &str) -> Result<Content, String> {
+    let kind: KindOnly = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    match kind.kind.as_str() {
+        "System" => Ok(Content::Document),
+        "Service" => {
+            let file: ServiceFile =
+                serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+            let instances = file.instances.into_iter().map(Into::into).collect();
+            Ok(Content::Service { name: file.name, instances })
+        }
+        other => Err(format!("kind {other:?} is neither System nor Service")),
+    }
+}
+
+impl From<FileInstance> for RegisteredInstance {
+    fn from(instance: FileInstance) -> Self {
+        let mut tags = instance.tags;
+        tags.sort();
+        Self {
+            id: instance.id,
+            node: instance.node,
+            address: instance.address,
+            port: instance.port,
+            tags,
+            meta: instance.meta,
+            status: instance.status,
+            weight_passing: instance.weight,
+            weight_warning: instance.weight,
+        }
+    }
+}
+
+/// Everything that the directory says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Observed {
+    services: BTreeMap<Arc<str>, Vec<RegisteredInstance>>,
+    documents: BTreeMap<String, String>,
+}
+
+impl Observed {
+    /// The events that lead here; all of them when there is no before.
+    fn changes_since(&self, before: Option<&Self>) -> Vec<RegistryEvent> {
+        let mut events = Vec::new();
+        for (name, instances) in &self.services {
+            if before.and_then(|before| before.services.get(name)) != Some(instances) {
+                events.push(RegistryEvent::Service {
+                    name: name.clone(),
+                    instances: instances.clone(),
+                });
+            }
+        }
+        let names = |observed: &Self| observed.services.keys().cloned().collect::<BTreeSet<_>>();
+        if before.map(names) != Some(names(self)) {
+            events.push(RegistryEvent::Listing(names(self)));
+        }
+        if before.map(|before| &before.documents) != Some(&self.documents) {
+            events.push(RegistryEvent::Documents(self.documents.clone()));
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(pairs: &[(&str, &str)]) -> Texts {
+        pairs.iter().map(|(name, text)| ((*name).into(), Ok((*text).into()))).collect()
+    }
+
+    const ORDERS: &str =
+        "kind: Service\nname: orders\ninstances:\n- {id: o1, address: 127.0.0.1, port: 9}\n";
+
+    #[test]
+    fn a_file_that_breaks_keeps_what_it_said_and_is_named() {
+        let mut files = Files::default();
+        assert_eq!(files.take(texts(&[("orders.yaml", ORDERS)])), vec![]);
+        let before = files.observed();
+        let held = files.take(texts(&[("orders.yaml", "kind: Service\nname: [")]));
+        assert!(
+            matches!(&held[..], [RegistryEvent::Held { subject, reason: Some(reason) }]
+                if subject == "file orders.yaml" && reason.ends_with("what it said before stays in force")),
+            "{held:?}"
+        );
+        assert_eq!(files.observed(), before);
+        let released = files.take(texts(&[("orders.yaml", ORDERS)]));
+        assert_eq!(
+            released,
+            vec![RegistryEvent::Held { subject: "file orders.yaml".into(), reason: None }]
+        );
+    }
+
+    #[test]
+    fn a_removed_file_removes_what_it_said() {
+        let mut files = Files::default();
+        files.take(texts(&[
+            ("orders.yaml", ORDERS),
+            ("trading.yaml", "kind: System\nname: trading\n"),
+        ]));
+        let before = files.observed();
+        files.take(texts(&[("trading.yaml", "kind: System\nname: trading\n")]));
+        assert_eq!(
+            files.observed().changes_since(Some(&before)),
+            vec![RegistryEvent::Listing(BTreeSet::new())]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_directory_becomes_events_and_follows_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("orders.yaml"), ORDERS).unwrap();
+        let (sender, mut events) = mpsc::channel(16);
+        let registry = FileRegistry {
+            directory: directory.path().to_owned(),
+            interval: Duration::from_millis(5),
+        };
+        let shutdown = CancellationToken::new();
+        let run = registry.run(sender, shutdown.clone());
+        let check = async {
+            let Some(RegistryEvent::Service { name, instances }) = events.recv().await else {
+                panic!()
+            };
+            assert_eq!((&*name, instances.len()), ("orders", 1));
+            let new = directory.path().join("new");
+            std::fs::write(&new, ORDERS.replace("port: 9", "port: 10")).unwrap();
+            std::fs::rename(new, directory.path().join("orders.yaml")).unwrap();
+            loop {
+                if let Some(RegistryEvent::Service { instances, .. }) = events.recv().await {
+                    assert_eq!(instances[0].port, 10);
+                    break;
+                }
+            }
+            shutdown.cancel();
+        };
+        let (ended, ()) = tokio::join!(run, check);
+        ended.unwrap();
+    }
+}

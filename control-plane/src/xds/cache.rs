@@ -25,6 +25,7 @@ use crate::xds::cache::group::Group;
 use crate::xds::resources::{Encoded, ResourceName, ResourceSet};
 
 pub mod group;
+pub mod run;
 pub mod type_set;
 
 /// What proxies that reach the same things have in common.

@@ -1,0 +1,364 @@
+//! The configuration file: its exact shape ([`RawConfig`]) and what the program works with ([`Config`]).
+//!
+//! In: one TOML file, and `CONSUL_HTTP_TOKEN` for the secret. Out: parsed values, or every problem with its key.
+//! `docs/config.md` is generated from here.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use consul::{ClientCertificate, Consistency, ConsulConfig, Secret, Token};
+use serde::{Deserialize, Serialize};
+use service::config::{ConfigError, Problems, load};
+use service::logging::LogConfig;
+
+use crate::catalog::gate::GateTimes;
+use crate::registry::consul::ConsulRegistryConfig;
+
+/// The environment variable of Consul's token, used when no `consul.token_file` is written.
+const TOKEN_VARIABLE: &str = "CONSUL_HTTP_TOKEN";
+
+/// The file's exact shape; every key may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    /// Where registrations come from: `consul`, or `file` (a directory of YAML, which needs nothing else).
+    pub registry: RegistryKind,
+    /// Folder of the last good state, which serves after a restart while no registry answers. Empty: none is kept.
+    pub data_dir: PathBuf,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Consul, when it is the registry.
+    pub consul: RawConsul,
+    /// The directory, when it is the registry.
+    pub file: RawFile,
+    /// When the catalog is served, and how changes are gathered.
+    pub catalog: RawCatalog,
+    /// The xDS port.
+    pub xds: RawXds,
+    /// The admin port: health, metrics, debug pages.
+    pub admin: RawAdmin,
+    /// The read-only JSON API.
+    pub api: RawApi,
+}
+
+/// Where registrations come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistryKind {
+    /// Consul.
+    Consul,
+    /// A directory of YAML files.
+    File,
+}
+
+/// `[consul]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConsul {
+    /// `http://HOST:PORT` or `https://HOST:PORT`; HTTPS is spoken as HTTP/2 and has no limit of 200 connections.
+    pub address: String,
+    /// File with the ACL token, read again for each request; without it `CONSUL_HTTP_TOKEN` is used.
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the authorities that sign Consul's certificate; without it the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the certificate shown to Consul.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of its key.
+    pub key_file: Option<PathBuf>,
+    /// Host name in Consul's certificate, where it differs from the address's.
+    pub tls_server_name: Option<String>,
+    /// Whether watches may be answered by servers that are not the leader.
+    pub stale: bool,
+    /// KV folder of the System documents.
+    pub documents_prefix: String,
+    /// Longest time a blocking query blocks, in seconds; bounds staleness after a snapshot restore.
+    pub wait_s: u64,
+}
+
+/// `[file]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawFile {
+    /// The directory.
+    pub directory: PathBuf,
+    /// How often it is read, in milliseconds.
+    pub interval_ms: u64,
+}
+
+/// `[catalog]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCatalog {
+    /// The first change leaves at once; what follows within this many milliseconds leaves together.
+    pub coalesce_ms: u64,
+    /// After a start, the last good state serves when the registry was not read completely after this many milliseconds.
+    pub last_good_after_ms: u64,
+    /// An incomplete catalog serves after this many seconds, when there is no last good state.
+    pub deadline_s: u64,
+}
+
+/// `[xds]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawXds {
+    /// Where proxies connect. Sidecars in network namespaces reach the host's address, not its loopback.
+    pub listen: SocketAddr,
+    /// Must be `true` to listen beyond loopback without TLS: whoever reaches the port reads the mesh.
+    pub allow_plaintext: bool,
+    /// PEM file of the certificate shown to proxies.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of its key.
+    pub key_file: Option<PathBuf>,
+    /// PEM file of the authorities that sign proxies' certificates; with it proxies must show one.
+    pub client_ca_file: Option<PathBuf>,
+    /// A stream ends after this many minutes and up to as long again, so that proxies spread over replicas.
+    pub stream_age_min: u64,
+    /// When the process stops, streams end within this many seconds, spread evenly.
+    pub drain_s: u64,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAdmin {
+    /// A loopback address.
+    pub listen: SocketAddr,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawApi {
+    /// Where `meshctl` asks; a loopback address.
+    pub listen: SocketAddr,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            registry: RegistryKind::Consul,
+            data_dir: PathBuf::from("/var/lib/ayatori/control-plane"),
+            log: LogConfig::default(),
+            consul: RawConsul::default(),
+            file: RawFile::default(),
+            catalog: RawCatalog::default(),
+            xds: RawXds::default(),
+            admin: RawAdmin::default(),
+            api: RawApi::default(),
+        }
+    }
+}
+
+impl Default for RawConsul {
+    fn default() -> Self {
+        Self {
+            address: "http://127.0.0.1:8500".to_owned(),
+            token_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            tls_server_name: None,
+            stale: false,
+            documents_prefix: ConsulRegistryConfig::default().documents_prefix,
+            wait_s: 90,
+        }
+    }
+}
+
+impl Default for RawFile {
+    fn default() -> Self {
+        Self { directory: PathBuf::from("/etc/ayatori/registry"), interval_ms: 250 }
+    }
+}
+
+impl Default for RawCatalog {
+    fn default() -> Self {
+        Self { coalesce_ms: 5, last_good_after_ms: 3_000, deadline_s: 30 }
+    }
+}
+
+impl Default for RawXds {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 18000)),
+            allow_plaintext: false,
+            cert_file: None,
+            key_file: None,
+            client_ca_file: None,
+            stream_age_min: 30,
+            drain_s: 8,
+        }
+    }
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 18001)) }
+    }
+}
+
+impl Default for RawApi {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 18002)) }
+    }
+}
+
+/// What the program works with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What is logged.
+    pub log: LogConfig,
+    /// Where registrations come from.
+    pub registry: RegistryConfig,
+    /// Folder of the last good state.
+    pub data_dir: Option<PathBuf>,
+    /// When the catalog is served.
+    pub gate: GateTimes,
+    /// How changes are gathered.
+    pub coalesce: Duration,
+    /// The xDS port.
+    pub xds: XdsListener,
+    /// The admin port.
+    pub admin: SocketAddr,
+    /// The API port.
+    pub api: SocketAddr,
+}
+
+/// Where registrations come from.
+#[derive(Debug, Clone)]
+pub enum RegistryConfig {
+    /// Consul.
+    Consul(Box<ConsulConfig>, ConsulRegistryConfig),
+    /// A directory.
+    File(PathBuf, Duration),
+}
+
+/// Where and how xDS is served.
+#[derive(Debug, Clone)]
+pub struct XdsListener {
+    /// Address.
+    pub listen: SocketAddr,
+    /// Certificate and key, and the authorities of proxies' certificates.
+    pub tls: Option<TlsFiles>,
+    /// Age after which streams end.
+    pub stream_age: Duration,
+    /// Time over which streams end when the process stops.
+    pub drain: Duration,
+}
+
+/// PEM files.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Who signs clients' certificates.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads the file (the defaults without one) and checks it.
+    ///
+    /// # Errors
+    /// Every problem, with its key.
+    pub fn read(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let raw: RawConfig = load(file)?;
+        let mut problems = Problems::default();
+        let config = resolve(raw, &mut problems);
+        problems.finish(file, Some(config))
+    }
+}
+
+fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
+    let registry = match raw.registry {
+        RegistryKind::Consul => {
+            let registry = ConsulRegistryConfig {
+                documents_prefix: raw.consul.documents_prefix.clone(),
+                ..ConsulRegistryConfig::default()
+            };
+            RegistryConfig::Consul(Box::new(resolve_consul(raw.consul, problems)), registry)
+        }
+        RegistryKind::File => {
+            if !raw.file.directory.is_dir() {
+                problems.add(
+                    "file.directory",
+                    format!("{} is not a directory", raw.file.directory.display()),
+                );
+            }
+            let interval = Duration::from_millis(raw.file.interval_ms.max(10));
+            RegistryConfig::File(raw.file.directory, interval)
+        }
+    };
+    let tls = pair(problems, "xds", raw.xds.cert_file, raw.xds.key_file)
+        .map(|(certificate, key)| TlsFiles { certificate, key, client_ca: raw.xds.client_ca_file });
+    if tls.is_none() && !raw.xds.listen.ip().is_loopback() && !raw.xds.allow_plaintext {
+        problems.add(
+            "xds.listen",
+            format!("{} is reachable from elsewhere without TLS: set xds.cert_file and xds.key_file, or xds.allow_plaintext = true", raw.xds.listen),
+        );
+    }
+    if !raw.api.listen.ip().is_loopback() {
+        problems.add("api.listen", "the API answers on loopback only in this version: use 127.0.0.1, and a tunnel from elsewhere");
+    }
+    if !raw.admin.listen.ip().is_loopback() {
+        problems.add("admin.listen", "the admin port answers on loopback only");
+    }
+    Config {
+        log: raw.log,
+        registry,
+        data_dir: Some(raw.data_dir).filter(|folder| !folder.as_os_str().is_empty()),
+        gate: GateTimes {
+            last_good_after_ms: raw.catalog.last_good_after_ms,
+            deadline_ms: raw.catalog.deadline_s.saturating_mul(1_000),
+        },
+        coalesce: Duration::from_millis(raw.catalog.coalesce_ms),
+        xds: XdsListener {
+            listen: raw.xds.listen,
+            tls,
+            stream_age: Duration::from_secs(raw.xds.stream_age_min.max(1).saturating_mul(60)),
+            drain: Duration::from_secs(raw.xds.drain_s),
+        },
+        admin: raw.admin.listen,
+        api: raw.api.listen,
+    }
+}
+
+fn resolve_consul(raw: RawConsul, problems: &mut Problems) -> ConsulConfig {
+    let mut config = ConsulConfig::new(raw.address);
+    config.token = match raw.token_file {
+        Some(file) => Token::File(file),
+        None => problems
+            .take("consul", service::secret::Secret::load(None, TOKEN_VARIABLE))
+            .flatten()
+            .map_or(Token::None, |token| Token::Value(Secret::new(token.expose()))),
+    };
+    config.ca_file = raw.ca_file;
+    config.client_certificate = pair(problems, "consul", raw.cert_file, raw.key_file)
+        .map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
+    config.tls_server_name = raw.tls_server_name;
+    config.consistency = if raw.stale { Consistency::Stale } else { Consistency::Default };
+    config.wait = Duration::from_secs(raw.wait_s.clamp(1, 90));
+    config
+}
+
+fn pair(
+    problems: &mut Problems,
+    table: &str,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> Option<(PathBuf, PathBuf)> {
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            problems.add(format!("{table}.key_file"), "a certificate needs its key");
+            None
+        }
+        (None, Some(_)) => {
+            problems.add(format!("{table}.cert_file"), "a key needs its certificate");
+            None
+        }
+    }
+}

@@ -65,6 +65,16 @@ pub fn real_part_or_skip(test: &str, name: &str) -> Option<PathBuf> {
     found
 }
 
+/// The binaries for a test that runs ours too; `None` after [`skip`] (of `envoy` or `ours`).
+pub fn parts_or_skip(test: &str, ours: &[&str]) -> Option<Parts> {
+    real_part_or_skip(test, "envoy")?;
+    let found = Parts::find().and_then(|parts| {
+        ours.iter().try_for_each(|name| parts.our(name).map(drop))?;
+        Ok(parts)
+    });
+    found.map_err(|error| skip(test, "ours", &crate::chain(&error))).ok()
+}
+
 /// Prints `SKIP` for a test that lacks a part; panics when `E2E_REQUIRE` names the part.
 #[expect(clippy::print_stdout, clippy::panic, reason = "how a test says that it cannot run")]
 pub fn skip(test: &str, part: &str, why: &str) {

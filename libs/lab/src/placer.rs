@@ -5,13 +5,11 @@
 //! In host mode the kernel chooses all ports; in a network namespace they are those of a Nomad bridge network.
 //! Unlike Nomad it never acts by itself: nothing is restarted or rescheduled.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use contract::node::ProxyRole;
-use contract::registration::Protocol;
 
 use crate::envoy::{Envoy, ProxySpec};
 use crate::http::Client;
@@ -21,69 +19,15 @@ use crate::process::{Process, Program};
 use crate::registry::{Check, Registration, Registry};
 use crate::{LabError, ports};
 
+mod allocation;
+mod spec;
+
+pub use allocation::Allocation;
+use allocation::short;
+pub use spec::ServiceSpec;
+
 const PASSING_DEADLINE: Duration = Duration::from_secs(30);
 const APP_GRACE: Duration = Duration::from_secs(5);
-
-/// A service to place an instance of.
-#[derive(Debug, Clone)]
-pub struct ServiceSpec {
-    /// Its System.
-    pub system: String,
-    /// Its name, also that of the task group.
-    pub name: String,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// The application: takes `--listen`, `--egress` and `--instance`. `None`: a gateway, which is an Envoy alone.
-    pub program: Option<PathBuf>,
-    /// Meta beside `mesh_system`, `mesh_protocol`, `mesh_role` and what the placer knows.
-    pub meta: BTreeMap<String, String>,
-    /// Upstreams for the bootstrap, in place of the meta's.
-    pub upstreams: Option<String>,
-    /// How its health is learnt.
-    pub check: Check,
-    /// Load-balancing weight.
-    pub weight: u32,
-    /// Pause between deregistration and the end of the application.
-    pub shutdown_delay: Duration,
-}
-
-impl ServiceSpec {
-    /// A service with the check that fits its protocol, weight 1 and a shutdown delay of one second.
-    pub fn new(system: &str, name: &str, protocol: Protocol, program: PathBuf) -> Self {
-        let check = match protocol {
-            Protocol::Http | Protocol::Http2 => Check::Http("/healthz".to_owned()),
-            Protocol::Grpc => Check::Grpc,
-            Protocol::Tcp => Check::Tcp,
-        };
-        Self {
-            system: system.to_owned(),
-            name: name.to_owned(),
-            protocol,
-            program: Some(program),
-            meta: BTreeMap::new(),
-            upstreams: None,
-            check,
-            weight: 1,
-            shutdown_delay: Duration::from_secs(1),
-        }
-    }
-
-    /// A System's gateway.
-    pub fn gateway(system: &str) -> Self {
-        let mut spec =
-            Self::new(system, &format!("{system}-gateway"), Protocol::Http, PathBuf::new());
-        spec.program = None;
-        spec.check = Check::Tcp;
-        spec
-    }
-
-    /// Adds a key of meta.
-    #[must_use]
-    pub fn with_meta(mut self, key: &str, value: &str) -> Self {
-        self.meta.insert(key.to_owned(), value.to_owned());
-        self
-    }
-}
 
 /// How an instance ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,71 +36,6 @@ pub enum Stop {
     Drained,
     /// Killed first, deregistered after: what happens without a mesh that drains.
     AtOnce,
-}
-
-/// A placed instance.
-#[derive(Debug)]
-pub struct Allocation {
-    id: String,
-    spec: ServiceSpec,
-    registration: Registration,
-    envoy: Envoy,
-    app: Option<Process>,
-    egress: Option<SocketAddr>,
-    ingress: Option<u16>,
-    netns: Option<NetNs>,
-}
-
-impl Allocation {
-    /// Its id, as Nomad's allocations have one.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// What the application calls itself: the beginning of the id.
-    pub fn instance(&self) -> &str {
-        short(&self.id)
-    }
-
-    /// What was placed.
-    pub fn spec(&self) -> &ServiceSpec {
-        &self.spec
-    }
-
-    /// Its registration.
-    pub fn registration(&self) -> &Registration {
-        &self.registration
-    }
-
-    /// The address of its inbound listener.
-    pub fn address(&self) -> SocketAddr {
-        self.registration.address
-    }
-
-    /// A gateway's port for the Router.
-    pub fn ingress(&self) -> Option<u16> {
-        self.ingress
-    }
-
-    /// Its egress listener, with a client that can reach it.
-    pub fn egress(&self) -> Option<(Client, SocketAddr)> {
-        Some((Client::inside(self.netns.as_ref()), self.egress?))
-    }
-
-    /// Its Envoy.
-    pub fn envoy(&self) -> &Envoy {
-        &self.envoy
-    }
-
-    /// Its Envoy, to harm it.
-    pub fn envoy_mut(&mut self) -> &mut Envoy {
-        &mut self.envoy
-    }
-
-    /// Its application, to harm it.
-    pub fn app_mut(&mut self) -> Option<&mut Process> {
-        self.app.as_mut()
-    }
 }
 
 /// Starts and stops instances.
@@ -395,8 +274,4 @@ fn new_id() -> Result<String, LabError> {
     let source = "/proc/sys/kernel/random/uuid";
     let id = std::fs::read_to_string(source).map_err(LabError::io(format!("read {source}")))?;
     Ok(id.trim().to_owned())
-}
-
-fn short(id: &str) -> &str {
-    id.split('-').next().unwrap_or(id)
 }

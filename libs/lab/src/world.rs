@@ -1,14 +1,13 @@
 //! A mesh: a registry, control planes, a Router, and the instances placed in it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use contract::node::ProxyRole;
 use futures::future::try_join_all;
 
 use crate::consul::{Consul, ConsulOptions};
 use crate::control_plane::{ControlPlane, Source};
-use crate::envoy::{Envoy, ProxySpec};
+use crate::envoy::Envoy;
 use crate::http::Client;
 use crate::netns::Network;
 use crate::parts::Parts;
@@ -16,6 +15,11 @@ use crate::placer::{Allocation, Placer, ServiceSpec, Stop};
 use crate::process::{self, Program};
 use crate::registry::{FileRegistry, Registry};
 use crate::{LabError, ports};
+
+mod start;
+
+/// Matches the counters of requests that were tried again.
+const RETRIES: &str = "^cluster\\..*upstream_rq_retry$";
 
 /// How a mesh is to be.
 #[derive(Debug, Clone)]
@@ -70,6 +74,14 @@ pub struct World {
     placer: Placer,
     router_address: SocketAddr,
     client: Client,
+    taken_away: TakenAway,
+}
+
+/// What the Envoys of instances that are gone had to say at their end.
+#[derive(Debug, Default)]
+struct TakenAway {
+    faults: Vec<String>,
+    retries: u64,
 }
 
 impl World {
@@ -77,7 +89,7 @@ impl World {
     pub async fn start(options: &WorldOptions) -> Result<Self, LabError> {
         let network = if options.bridge { Some(Network::create()?) } else { None };
         let host = network.as_ref().map(|network| (network.host(), network.host_address()));
-        let backend = start_backend(options, host.map(|(ns, ip)| (ns.clone(), ip))).await?;
+        let backend = start::backend(options, host.map(|(ns, ip)| (ns.clone(), ip))).await?;
         let source = match &backend {
             Backend::Consul(consul) => Source::Consul(consul.url(), None),
             Backend::File(files) => Source::File(files.directory().to_owned()),
@@ -100,7 +112,7 @@ impl World {
         let ip = placer.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::host_address);
         let port = options.router_port.map_or_else(ports::reserve, Ok)?;
         let router_address = SocketAddr::from((ip, port));
-        let mut router = start_router(&placer, router_address).await?;
+        let mut router = start::router(&placer, router_address).await?;
         router.wait_live().await?;
         let client = Client::inside(placer.network.as_ref().map(Network::host));
         Ok(Self {
@@ -111,6 +123,7 @@ impl World {
             placer,
             router_address,
             client,
+            taken_away: TakenAway::default(),
         })
     }
 
@@ -180,7 +193,7 @@ impl World {
 
     /// Moves the oldest instance of a service to other ports, and gives the new one.
     pub async fn replace(&mut self, name: &str, how: Stop) -> Result<&Allocation, LabError> {
-        let old = self.take(name)?;
+        let old = self.take(name).await?;
         let new = self.placer.replace(self.registry(), old, how).await?;
         self.allocations.push(new);
         self.allocations.last().ok_or_else(|| none_of(name))
@@ -188,13 +201,26 @@ impl World {
 
     /// Takes the oldest instance of a service away.
     pub async fn remove(&mut self, name: &str, how: Stop) -> Result<(), LabError> {
-        let old = self.take(name)?;
+        let old = self.take(name).await?;
         self.placer.stop(self.registry(), old, how).await
     }
 
     /// Every Envoy: the Router's and those of the instances.
     pub fn envoys(&self) -> impl Iterator<Item = &Envoy> {
         std::iter::once(&self.router).chain(self.allocations.iter().map(Allocation::envoy))
+    }
+
+    /// What must not be and is: updates that an Envoy refused, waited for in vain, or has left warming; those of
+    /// instances that were taken away included.
+    pub async fn config_faults(&self) -> Result<Vec<String>, LabError> {
+        let faults = try_join_all(self.envoys().map(faults_of)).await?;
+        Ok(self.taken_away.faults.iter().cloned().chain(faults.into_iter().flatten()).collect())
+    }
+
+    /// How many requests the proxies have tried again.
+    pub async fn retries(&self) -> Result<u64, LabError> {
+        let retries = try_join_all(self.envoys().map(|envoy| envoy.sum(RETRIES))).await?;
+        Ok(self.taken_away.retries + retries.iter().sum::<u64>())
     }
 
     /// Ends everything, callers before those they call.
@@ -209,9 +235,13 @@ impl World {
         }
     }
 
-    fn take(&mut self, name: &str) -> Result<Allocation, LabError> {
+    async fn take(&mut self, name: &str) -> Result<Allocation, LabError> {
         let position = self.allocations.iter().position(|other| other.spec().name == name);
-        position.map(|index| self.allocations.remove(index)).ok_or_else(|| none_of(name))
+        let taken = position.map(|index| self.allocations.remove(index));
+        let taken = taken.ok_or_else(|| none_of(name))?;
+        self.taken_away.faults.extend(faults_of(taken.envoy()).await?);
+        self.taken_away.retries += taken.envoy().sum(RETRIES).await?;
+        Ok(taken)
     }
 
     fn registry(&self) -> Registry<'_> {
@@ -222,53 +252,11 @@ impl World {
     }
 }
 
+async fn faults_of(envoy: &Envoy) -> Result<Vec<String>, LabError> {
+    let faults = envoy.config_faults().await?;
+    Ok(faults.into_iter().map(|(stat, n)| format!("{} {stat}={n}", envoy.name())).collect())
+}
+
 fn none_of(name: &str) -> LabError {
     LabError::Missing { what: format!("an instance of {name}"), next: "place one first".to_owned() }
-}
-
-async fn start_backend(
-    options: &WorldOptions,
-    host: Option<(crate::netns::NetNs, Ipv4Addr)>,
-) -> Result<Backend, LabError> {
-    match (&options.consul, &options.parts.consul) {
-        (Some(wanted), Some(binary)) => {
-            let wanted = ConsulOptions { host, ..wanted.clone() };
-            Consul::start(binary, &options.dir, &wanted).await.map(Box::new).map(Backend::Consul)
-        }
-        (Some(_), None) => Err(LabError::Missing {
-            what: "Consul".to_owned(),
-            next: "run `make setup`, or use the file registry".to_owned(),
-        }),
-        (None, _) => {
-            let directory = options.dir.join("registry");
-            std::fs::create_dir_all(&directory)
-                .map_err(LabError::io(format!("make the folder {}", directory.display())))?;
-            Ok(Backend::File(FileRegistry::new(&directory)))
-        }
-    }
-}
-
-async fn start_router(placer: &Placer, address: SocketAddr) -> Result<Envoy, LabError> {
-    let admin = ports::reserve()?;
-    let proxy = ProxySpec {
-        role: ProxyRole::Router,
-        system: None,
-        id: "router".to_owned(),
-        cluster: "router".to_owned(),
-        services: vec![format!("router={}", address.port())],
-        ingress: None,
-        egress: None,
-        upstreams: None,
-        bind: address.ip(),
-        host: Some(IpAddr::V4(
-            placer.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::host_address),
-        )),
-        stats: Some(ports::reserve()?),
-        admin,
-        xds: placer.xds.clone(),
-        sotw: placer.sotw,
-    };
-    let bootstrap = proxy.render(&placer.parts.our("meshctl")?).await?;
-    let host = placer.network.as_ref().map(Network::host);
-    Envoy::start(&placer.parts.envoy, "router", &placer.dir, &bootstrap, admin, host)
 }

@@ -5,6 +5,7 @@ mod consul;
 mod envoy;
 mod load;
 mod namespaces;
+mod placer;
 
 use std::time::Duration;
 

@@ -52,6 +52,8 @@ pub async fn run(options: DemoOptions) -> Result<bool, LabError> {
             next: "start the demo from an ordinary shell".to_owned(),
         });
     };
+    let change = "choose another with `make demo ROUTER_PORT=N` or `meshctl demo --router-port N`";
+    ports::require_free(options.router_port, change)?;
     let dir = tempfile::Builder::new()
         .prefix("ayatori-demo-")
         .tempdir()
@@ -69,8 +71,6 @@ pub async fn run(options: DemoOptions) -> Result<bool, LabError> {
 }
 
 async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
-    let change = "choose another: `make demo ROUTER_PORT=N` or `meshctl demo --router-port N`";
-    ports::require_free(options.router_port, change)?;
     let parts = options.parts.clone().map_or_else(Parts::find, Ok)?;
     let wanted = WorldOptions {
         router_port: Some(options.router_port),
@@ -94,19 +94,21 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
     println!("{}", instances(&world));
     if options.once {
         let mut checks = Checks::default();
+        println!("Asking along every path …");
         paths::check(&world, &mut checks).await;
+        println!("Moving, scaling and killing under load, about 20 s …");
         moves::check(&mut world, &mut checks).await;
         world.stop().await?;
         println!("\n{checks}");
         return Ok(checks.failed() == 0);
     }
-    println!("{}", invitation(&world, options.router_port));
+    println!("{}", invitation(&world, &wanted.parts, options.router_port));
     std::future::pending().await
 }
 
 fn instances(world: &World) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(["system", "service", "instance", "sidecar", "meta"]);
     for allocation in &world.allocations {
         let spec = allocation.spec();
@@ -122,24 +124,31 @@ fn instances(world: &World) -> Table {
     table
 }
 
-fn invitation(world: &World, port: u16) -> String {
+fn invitation(world: &World, parts: &Parts, port: u16) -> String {
     let apis: Vec<String> =
         world.control_planes.iter().map(|one| format!("http://{}", one.api())).collect();
     let apis = apis.join(",");
     let consul = world
         .consul()
         .map_or_else(String::new, |consul| format!("\n  Consul: {}/ui\n", consul.url()));
+    let router = format!("http://127.0.0.1:{port}");
+    let meshctl = parts.ours.join("meshctl");
+    let meshctl = meshctl.display();
     format!(
         "
-  Worth trying:
-    curl http://127.0.0.1:{port}/trading/orders/7                        Router → gateway → sidecar → orders
-    curl -H 'Host: trading.example.com' http://127.0.0.1:{port}/orders/7  the same, by host
-    curl http://127.0.0.1:{port}/portfolio/positions/7                   … and on to the other System's quotes
-    curl http://127.0.0.1:{port}/trading/call/orders/orders/7            orders calls orders through its sidecar
-    curl http://127.0.0.1:{port}/trading/call/nobody/x                   a name that nobody has
-    curl http://127.0.0.1:{port}/research/                               a System that lets nobody in yet
-    meshctl get services --api {apis}
-    meshctl get proxies --api {apis}
+  Through the Router, its gateway and a sidecar to orders; the same by host:
+    curl {router}/trading/orders/7
+    curl -H 'Host: trading.example.com' {router}/orders/7
+  To positions, which asks quotes in the other System:
+    curl {router}/portfolio/positions/7
+  orders calls orders through its sidecar; then a name that nobody has:
+    curl {router}/trading/call/orders/orders/7
+    curl {router}/trading/call/nobody/x
+  A System that lets nobody in yet:
+    curl {router}/research/
+  What the control planes know:
+    {meshctl} get services --api {apis}
+    {meshctl} get proxies --api {apis}
 {consul}
   Ctrl-C ends it and leaves nothing behind."
     )

@@ -53,10 +53,18 @@ pub enum LabError {
         /// What was the case instead.
         seen: String,
     },
+    /// A fixed port that another process has.
+    #[error("port {port} is taken: {next}")]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// How to choose another.
+        next: String,
+    },
     /// Something that the lab needs and this machine lacks.
     #[error("{what} is missing: {next}")]
     Missing {
-        /// A program, a port.
+        /// For example a program.
         what: String,
         /// How to get it.
         next: String,

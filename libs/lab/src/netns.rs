@@ -116,6 +116,12 @@ impl Network {
     /// Makes a namespace joined to the bridge, and its address.
     pub fn join(&self) -> Result<(NetNs, Ipv4Addr), LabError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if !(2..=254).contains(&number) {
+            return Err(LabError::Missing {
+                what: format!("an address for pair {number}"),
+                next: "one network holds 253 pairs; create another".to_owned(),
+            });
+        }
         let address = Ipv4Addr::new(SUBNET[0], SUBNET[1], SUBNET[2], number);
         let pair = NetNs::create()?;
         let (host, name, near) = (self.host.name(), pair.name(), format!("pair{number}"));

@@ -30,10 +30,9 @@ fn try_reserve() -> io::Result<u16> {
 pub fn require_free(port: u16, change: &str) -> Result<(), LabError> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(LabError::Missing {
-            what: format!("port {port}, which another process has,"),
-            next: change.to_owned(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(LabError::PortTaken { port, next: change.to_owned() })
+        }
         Err(error) => Err(LabError::io(format!("listen on 127.0.0.1:{port}"))(error)),
     }
 }

@@ -167,3 +167,36 @@ impl FileRegistry {
             .map_err(LabError::io(format!("replace {}", path.display())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_holds_a_service_s_instances_as_the_control_plane_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = FileRegistry::new(dir.path());
+        let registration = |id: &str, port| Registration {
+            id: id.to_owned(),
+            name: "orders".to_owned(),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            meta: BTreeMap::from([("mesh_system".to_owned(), "trading".to_owned())]),
+            tags: Vec::new(),
+            weight: 7,
+            check: Check::Tcp,
+        };
+        let registry = Registry::File(&files);
+        registry.register(&registration("a", 1)).await.unwrap();
+        registry.register(&registration("b", 2)).await.unwrap();
+        registry.deregister("orders", "a").await.unwrap();
+        let text = std::fs::read_to_string(dir.path().join("service-orders.yaml")).unwrap();
+        let instance = json!({
+            "id": "b", "node": "lab", "address": "127.0.0.1", "port": 2, "weight": 7,
+            "meta": {"mesh_system": "trading"}, "tags": [], "status": "passing",
+        });
+        let expected = json!({"kind": "Service", "name": "orders", "instances": [instance]});
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+        let files: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+    }
+}

@@ -71,7 +71,7 @@ impl Checks {
 impl fmt::Display for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+        table.load_style(presets::UTF8_BORDERS_ONLY);
         table.set_header(["check", "", "seen"]);
         for (what, outcome, seen) in &self.rows {
             table.add_row([what.as_str(), outcome.word(), seen.as_str()]);

@@ -45,6 +45,11 @@ pub async fn check(world: &mut World, checks: &mut Checks) {
     for (what, load) in loads {
         record_none_lost(checks, what, load.finish().await);
     }
+    let retries = world.retries().await.map_err(|error| chain(&error));
+    checks.record(
+        "the proxies tell how often they tried again",
+        retries.map(|n| format!("{n} times")),
+    );
     let contrast = Load::start(load(world, LOCAL, ORDERS, None, RATE));
     let moved = world.replace("orders", Stop::AtOnce).await.map(drop);
     checks.step("an instance of orders moves without draining", moved);
@@ -127,6 +132,4 @@ async fn counters(world: &World, checks: &mut Checks) {
     let seen = settled.await.map_err(|error| error.to_string());
     let what = "no Envoy refused an update, waited in vain, or is still warming";
     checks.record(what, seen.map(|()| format!("{} Envoys", world.envoys().count())));
-    let retries = world.retries().await.map_err(|error| chain(&error));
-    checks.record("retries at the proxies are counted", retries.map(|n| format!("{n} retries")));
 }

@@ -124,8 +124,11 @@ impl Consul {
     }
 
     /// Lets it hang: connections stay open, nothing answers.
-    pub fn freeze(&self) -> Result<(), LabError> {
-        self.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::SIGSTOP))
+    pub async fn freeze(&mut self) -> Result<(), LabError> {
+        match &mut self.process {
+            Some(process) => process.freeze().await,
+            None => Ok(()),
+        }
     }
 
     /// Lets it go on.

@@ -20,6 +20,7 @@ use crate::netns::NetNs;
 use crate::{LabError, wait};
 
 const SETPRIV: &str = "/usr/bin/setpriv";
+const FREEZE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -128,6 +129,23 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
         kill(self.group, signal)
             .map_err(|errno| LabError::io(format!("send {signal} to {}", self.name))(errno.into()))
+    }
+
+    /// Stops all of its threads (SIGSTOP) and waits until they stand still; SIGCONT lets them go on.
+    pub async fn freeze(&mut self) -> Result<(), LabError> {
+        self.signal(Signal::SIGSTOP)?;
+        let threads = format!("/proc/{}/task", self.id());
+        let what = format!("every thread of {} stands still", self.name);
+        self.until(&what, FREEZE_DEADLINE, async || {
+            for thread in std::fs::read_dir(&threads)?.flatten() {
+                let stat = std::fs::read_to_string(thread.path().join("stat"))?;
+                if !stat.contains(") T ") {
+                    return Err(std::io::Error::other(stat));
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// An error with its last lines when it has ended.

@@ -83,8 +83,8 @@ async fn a_frozen_agent_takes_connections_and_answers_nothing_until_it_goes_on()
     let test = "a_frozen_agent_takes_connections_and_answers_nothing_until_it_goes_on";
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let consul = Consul::start(&binary, dir.path(), &ConsulOptions::default()).await.unwrap();
-    consul.freeze().unwrap();
+    let mut consul = Consul::start(&binary, dir.path(), &ConsulOptions::default()).await.unwrap();
+    consul.freeze().await.unwrap();
     let question = consul.call(Method::GET, "/v1/status/leader", None);
     let silence = tokio::time::timeout(std::time::Duration::from_millis(300), question).await;
     assert!(silence.is_err(), "{silence:?}");

@@ -17,9 +17,9 @@ hosts: [trading.example.com]
 callers: [portfolio]
 default_auth: none
 routes:
-- {match: {prefix: /orders}, to: orders, timeout: 5s}
-- {match: {prefix: /slow}, to: orders, timeout: 5s}
-- {match: {prefix: /call}, to: orders, timeout: 5s}
+- {match: {prefix: /orders}, to: orders, timeout: 15s}
+- {match: {prefix: /slow}, to: orders, timeout: 15s}
+- {match: {prefix: /call}, to: orders, timeout: 15s}
 - {match: {path: /ws}, to: orders}
 ",
     ),

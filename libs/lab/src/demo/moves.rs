@@ -17,10 +17,12 @@ use crate::wait;
 use crate::world::World;
 use crate::{LabError, chain};
 
-/// Requests a second to `orders`, each in flight for [`ORDERS`].
-const RATE: u32 = 100;
-/// What `orders` is asked: an answer after 100 ms.
-const ORDERS: &str = "/trading/slow?ms=100";
+/// Requests a second to `orders`: with [`ORDERS`] some ten are in flight at any time, and two busy cores bear it.
+const RATE: u32 = 50;
+/// What `orders` is asked: an answer after 200 ms.
+const ORDERS: &str = "/trading/slow?ms=200";
+/// A slow answer is not a lost one; what takes longer than this counts as lost.
+const PATIENCE: Duration = Duration::from_secs(15);
 const SETTLED: Duration = Duration::from_secs(20);
 
 /// Checks moves with and without draining.
@@ -65,7 +67,7 @@ fn load(world: &World, host: &str, path: &str, grpc: Option<Bytes>, rate: u32) -
         path: path.to_owned(),
         grpc,
         rate,
-        timeout: Duration::from_secs(5),
+        timeout: PATIENCE,
     }
 }
 

@@ -1,1 +1,35 @@
-//! To be filled.
+//! A whole mesh on one machine: a real Consul, real Envoys, control planes, and sample pairs placed as Nomad would.
+//!
+//! In: the binaries ([`parts`]). Out: a [`world::World`] that `meshctl demo` shows and that the end-to-end tests
+//! harm and measure. Modules in reading order:
+//!
+//! | module | is |
+//! |---|---|
+//! | [`parts`] | which binaries |
+//! | [`process`], [`ports`], [`netns`], [`wait`], [`http`] | child processes, ports, namespaces, awaiting states, one request |
+//! | [`consul`], [`control_plane`], [`envoy`] | one running part each |
+//! | [`registry`], [`placer`] | registrations, and instances that come and go |
+//! | [`world`] | all of it together |
+//! | [`load`] | requests on a fixed schedule |
+//! | [`demo`] | the story that `make demo` tells |
+//!
+//! **Invariants**: everything started is killed with its owner; ports are the kernel's choice, the Router's apart;
+//! no fixed sleep stands for a state. Deliberately absent: fakes, and any knowledge of the control plane's inside.
+
+pub mod consul;
+pub mod control_plane;
+pub mod demo;
+pub mod envoy;
+mod error;
+pub mod http;
+pub mod load;
+pub mod netns;
+pub mod parts;
+pub mod placer;
+pub mod ports;
+pub mod process;
+pub mod registry;
+pub mod wait;
+pub mod world;
+
+pub use error::{LabError, chain};

@@ -1,0 +1,60 @@
+# What everyone runs. `make` alone lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# The Router's port in the demo.
+ROUTER_PORT ?= 8080
+# 1: the demo drives itself, prints a table of checks and ends.
+DEMO_ONCE ?=
+
+# Where the real parts are, written by scripts/setup.
+PARTS := set -a; . target/real-parts.env; set +a; export E2E_REQUIRE="$${E2E_REQUIRE-ours,$$AYATORI_PARTS}"
+# Skips are printed by passing tests, whose output cargo hides otherwise.
+TEST_FLAGS := --no-fail-fast
+SHOW := -- --show-output
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup build ## Run a whole mesh here; Ctrl-C ends it. DEMO_ONCE=1: drive it, check it, end. ROUTER_PORT=N
+	@$(PARTS); exec target/debug/meshctl demo --router-port $(ROUTER_PORT) $(if $(DEMO_ONCE),--once)
+
+.PHONY: check
+check: fmt lint test-unit ## Format, lint, unit tests: the inner loop
+
+.PHONY: fmt
+fmt:
+	@$(CARGO) fmt --all --check
+
+.PHONY: lint
+lint:
+	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+.PHONY: test
+test: test-unit test-e2e ## Set up what is missing and run every test once
+
+.PHONY: test-unit
+test-unit: ## Tests that need nothing but this checkout
+	@$(CARGO) test --workspace --exclude e2e --exclude lab $(TEST_FLAGS) $(SHOW)
+
+.PHONY: test-e2e
+test-e2e: setup build ## Tests with real Envoy and Consul
+	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
+
+.PHONY: build
+build: ## Build the programs that the demo and the tests run
+	@$(CARGO) build -p control-plane -p meshctl -p samples
+
+.PHONY: setup
+setup: ## Bring Envoy and Consul where they are missing
+	@scripts/setup
+
+.PHONY: clean
+clean: ## Remove everything that was built or set up
+	@$(CARGO) clean
+	@rm -rf "$${AYATORI_CACHE:-$$HOME/.cache/ayatori}"

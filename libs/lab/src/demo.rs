@@ -1,0 +1,155 @@
+//! The story that `make demo` tells: two Systems, a Router, and instances that come and go.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`mesh`] | what is placed, and the Systems' documents |
+//! | [`paths`] | a request along each path through the mesh, and what each must answer |
+//! | [`moves`] | moves, scaling and a killed control plane under load, and the same without draining |
+//! | [`checks`] | the table at the end |
+//!
+//! Interactive, it shows what to try and keeps running until Ctrl-C; with [`DemoOptions::once`] it drives itself.
+#![expect(clippy::print_stdout, reason = "the demo talks to the person who started it")]
+
+use std::path::PathBuf;
+
+use comfy_table::{Table, presets};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::parts::Parts;
+use crate::world::{World, WorldOptions};
+use crate::{LabError, ports};
+
+pub mod checks;
+pub mod mesh;
+pub mod moves;
+pub mod paths;
+
+use checks::Checks;
+
+/// How the demo is to run.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// Drives itself, checks everything, and ends.
+    pub once: bool,
+    /// The Router's port on 127.0.0.1.
+    pub router_port: u16,
+    /// Whether proxies speak state of the world in place of delta.
+    pub sotw: bool,
+    /// The binaries; `None`: those beside the running executable.
+    pub parts: Option<Parts>,
+}
+
+/// Runs the demo; `true` when nothing failed.
+///
+/// # Errors
+/// When the mesh cannot be set up; the error names the log files that are kept.
+pub async fn run(options: DemoOptions) -> Result<bool, LabError> {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return Err(LabError::Missing {
+            what: "a handler for Ctrl-C".to_owned(),
+            next: "start the demo from an ordinary shell".to_owned(),
+        });
+    };
+    let change = "choose another with `make demo ROUTER_PORT=N` or `meshctl demo --router-port N`";
+    ports::require_free(options.router_port, change)?;
+    let dir = tempfile::Builder::new()
+        .prefix("ayatori-demo-")
+        .tempdir()
+        .map_err(LabError::io("make a folder for logs"))?;
+    let ended = tokio::select! {
+        ended = tell(&options, dir.path().to_owned()) => ended,
+        // Whatever was started ends with its owner, which is dropped here.
+        _ = interrupt.recv() => Ok(!options.once),
+        _ = terminate.recv() => Ok(!options.once),
+    };
+    if !matches!(ended, Ok(true)) {
+        println!("Logs and configurations are kept in {}", dir.keep().display());
+    }
+    ended
+}
+
+async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
+    let parts = options.parts.clone().map_or_else(Parts::find, Ok)?;
+    let wanted = WorldOptions {
+        router_port: Some(options.router_port),
+        sotw: options.sotw,
+        ..WorldOptions::new(parts, &dir)
+    };
+    let registry = if wanted.consul.is_some() { "Consul" } else { "a file registry" };
+    println!("Starting {registry}, two control planes and the Router …");
+    if wanted.consul.is_none() {
+        println!(
+            "(There is no Consul here, `make setup` says why: services are registered in files.)"
+        );
+    }
+    let mut world = World::start(&wanted).await?;
+    let services = mesh::services(&wanted.parts)?;
+    println!("Placing {} pairs and gateways …", services.len());
+    world.place(&services).await?;
+    for (system, document) in mesh::DOCUMENTS {
+        world.apply(system, document).await?;
+    }
+    println!("{}", instances(&world));
+    if options.once {
+        let mut checks = Checks::default();
+        println!("Asking along every path …");
+        paths::check(&world, &mut checks).await;
+        println!("Moving, scaling and killing under load, about 20 s …");
+        moves::check(&mut world, &mut checks).await;
+        world.stop().await?;
+        println!("\n{checks}");
+        return Ok(checks.failed() == 0);
+    }
+    println!("{}", invitation(&world, &wanted.parts, options.router_port));
+    std::future::pending().await
+}
+
+fn instances(world: &World) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["system", "service", "instance", "sidecar", "meta"]);
+    for allocation in &world.allocations {
+        let spec = allocation.spec();
+        let meta = spec.meta.iter().map(|(key, value)| format!("{key}={value}"));
+        table.add_row([
+            spec.system.clone(),
+            spec.name.clone(),
+            allocation.instance().to_owned(),
+            allocation.address().to_string(),
+            meta.collect::<Vec<_>>().join(" "),
+        ]);
+    }
+    table
+}
+
+fn invitation(world: &World, parts: &Parts, port: u16) -> String {
+    let apis: Vec<String> =
+        world.control_planes.iter().map(|one| format!("http://{}", one.api())).collect();
+    let apis = apis.join(",");
+    let consul = world
+        .consul()
+        .map_or_else(String::new, |consul| format!("\n  Consul: {}/ui\n", consul.url()));
+    let router = format!("http://127.0.0.1:{port}");
+    let meshctl = parts.ours.join("meshctl");
+    let meshctl = meshctl.display();
+    format!(
+        "
+  Through the Router, its gateway and a sidecar to orders; the same by host:
+    curl {router}/trading/orders/7
+    curl -H 'Host: trading.example.com' {router}/orders/7
+  To positions, which asks quotes in the other System:
+    curl {router}/portfolio/positions/7
+  orders calls orders through its sidecar; then a name that nobody has:
+    curl {router}/trading/call/orders/orders/7
+    curl {router}/trading/call/nobody/x
+  A System that lets nobody in yet:
+    curl {router}/research/
+  What the control planes know:
+    {meshctl} get services --api {apis}
+    {meshctl} get proxies --api {apis}
+{consul}
+  Ctrl-C ends it and leaves nothing behind."
+    )
+}

@@ -1,0 +1,137 @@
+//! Instances come and go under load, and a control plane dies: nothing may be lost.
+//!
+//! The load asks `orders` for answers that take a while, so that requests are always in flight on the instance that
+//! goes, and asks along the other paths too. The same move without draining is the contrast: it must lose some,
+//! or the load proves nothing.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use super::checks::Checks;
+use super::paths::{GET_QUOTE, GetQuoteRequest, LOCAL};
+use crate::load::{Load, LoadReport, LoadSpec};
+use crate::placer::Stop;
+use crate::wait;
+use crate::world::World;
+use crate::{LabError, chain};
+
+/// Requests a second to `orders`: with [`ORDERS`] some ten are in flight at any time, and two busy cores bear it.
+const RATE: u32 = 50;
+/// What `orders` is asked: an answer after 200 ms.
+const ORDERS: &str = "/trading/slow?ms=200";
+/// A slow answer is not a lost one; what takes longer than this counts as lost.
+const PATIENCE: Duration = Duration::from_secs(15);
+const SETTLED: Duration = Duration::from_secs(20);
+
+/// Checks moves with and without draining.
+pub async fn check(world: &mut World, checks: &mut Checks) {
+    let loads = [
+        ("orders, HTTP", Load::start(load(world, LOCAL, ORDERS, None, RATE))),
+        ("positions, HTTP and then gRPC", Load::start(across(world))),
+        ("quotes, gRPC", Load::start(quotes(world))),
+    ];
+    checks.step(
+        "an instance of orders moves",
+        world.replace("orders", Stop::Drained).await.map(drop),
+    );
+    checks.step(
+        "an instance of quotes moves",
+        world.replace("quotes", Stop::Drained).await.map(drop),
+    );
+    checks.step("orders grows to three", grow(world).await);
+    checks.step("orders shrinks to two", world.remove("orders", Stop::Drained).await);
+    checks.step("positions moves while a control plane is dead", without_one(world).await);
+    checks.step("the dead control plane comes back", bring_back(world).await);
+    for (what, load) in loads {
+        record_none_lost(checks, what, load.finish().await);
+    }
+    let retries = world.retries().await.map_err(|error| chain(&error));
+    checks.record(
+        "the proxies tell how often they tried again",
+        retries.map(|n| format!("{n} times")),
+    );
+    let contrast = Load::start(load(world, LOCAL, ORDERS, None, RATE));
+    let moved = world.replace("orders", Stop::AtOnce).await.map(drop);
+    checks.step("an instance of orders moves without draining", moved);
+    record_some_lost(checks, contrast.finish().await);
+    counters(world, checks).await;
+}
+
+fn load(world: &World, host: &str, path: &str, grpc: Option<Bytes>, rate: u32) -> LoadSpec {
+    LoadSpec {
+        client: world.client().clone(),
+        address: world.router_address(),
+        host: host.to_owned(),
+        path: path.to_owned(),
+        grpc,
+        rate,
+        timeout: PATIENCE,
+    }
+}
+
+fn across(world: &World) -> LoadSpec {
+    load(world, LOCAL, "/portfolio/positions/7", None, RATE / 2)
+}
+
+fn quotes(world: &World) -> LoadSpec {
+    let message = GetQuoteRequest { symbol: "ACME".to_owned() }.encode_to_vec();
+    load(world, "trading.example.com", GET_QUOTE, Some(message.into()), RATE / 2)
+}
+
+async fn grow(world: &mut World) -> Result<(), LabError> {
+    let orders = world.instances_of("orders").next().map(|one| one.spec().clone());
+    world.place(orders.as_slice()).await
+}
+
+async fn without_one(world: &mut World) -> Result<(), LabError> {
+    if let Some(first) = world.control_planes.first_mut() {
+        first.kill().await?;
+    }
+    world.replace("positions", Stop::Drained).await.map(drop)
+}
+
+async fn bring_back(world: &mut World) -> Result<(), LabError> {
+    let Some(first) = world.control_planes.first_mut() else { return Ok(()) };
+    first.start_again()?;
+    first.wait_ready().await
+}
+
+fn record_none_lost(checks: &mut Checks, what: &str, report: Result<LoadReport, LabError>) {
+    let what = format!("no request lost meanwhile: {what}");
+    checks.record(
+        &what,
+        match report {
+            Ok(report) if report.sent > 0 && report.lost() == 0 => Ok(report.to_string()),
+            Ok(report) => Err(report.to_string()),
+            Err(error) => Err(chain(&error)),
+        },
+    );
+}
+
+fn record_some_lost(checks: &mut Checks, report: Result<LoadReport, LabError>) {
+    let what = "some lost without draining (else the load proves nothing)";
+    checks.record(
+        what,
+        match report {
+            Ok(report) if report.lost() > 0 => Ok(report.to_string()),
+            Ok(report) => Err(report.to_string()),
+            Err(error) => Err(chain(&error)),
+        },
+    );
+}
+
+/// What the Envoys say about their configuration, those that were taken away included.
+async fn counters(world: &World, checks: &mut Checks) {
+    let settled = wait::until("no Envoy has a refused or unfinished update", SETTLED, async || {
+        match world.config_faults().await {
+            Ok(faults) if faults.is_empty() => Ok(()),
+            Ok(faults) => Err(faults.join(", ")),
+            Err(error) => Err(chain(&error)),
+        }
+    });
+    let seen = settled.await.map_err(|error| error.to_string());
+    let what = "no Envoy refused an update, waited in vain, or is still warming";
+    checks.record(what, seen.map(|()| format!("{} Envoys", world.envoys().count())));
+}

@@ -1,0 +1,277 @@
+//! A placer: starts and stops pairs of sidecar and application in the order, and with the registrations, of Nomad.
+//!
+//! Start: the sidecar; the application as soon as the sidecar runs; the registration, critical until its check passes.
+//! Stop: deregister; wait for the shutdown delay; end the application; when it is dead, end the sidecar.
+//! In host mode the kernel chooses all ports; in a network namespace they are those of a Nomad bridge network.
+//! Unlike Nomad it never acts by itself: nothing is restarted or rescheduled.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use contract::node::ProxyRole;
+
+use crate::envoy::{Envoy, ProxySpec};
+use crate::http::Client;
+use crate::netns::{NetNs, Network};
+use crate::parts::Parts;
+use crate::process::{Process, Program};
+use crate::registry::{Check, Registration, Registry};
+use crate::{LabError, ports};
+
+mod allocation;
+mod spec;
+
+pub use allocation::Allocation;
+use allocation::short;
+pub use spec::ServiceSpec;
+
+const PASSING_DEADLINE: Duration = Duration::from_secs(30);
+const APP_GRACE: Duration = Duration::from_secs(5);
+
+/// How an instance ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// As Nomad does it.
+    Drained,
+    /// Killed first, deregistered after: what happens without a mesh that drains.
+    AtOnce,
+}
+
+/// Starts and stops instances.
+#[derive(Debug)]
+pub struct Placer {
+    /// The binaries.
+    pub parts: Parts,
+    /// Where logs and bootstraps go.
+    pub dir: PathBuf,
+    /// Control planes, in the order of preference.
+    pub xds: Vec<SocketAddr>,
+    /// Whether proxies speak state of the world in place of delta.
+    pub sotw: bool,
+    /// The host whose pairs live in namespaces; `None`: host mode, on loopback.
+    pub network: Option<Network>,
+}
+
+struct Ports {
+    ip: Ipv4Addr,
+    bind: Ipv4Addr,
+    inbound: u16,
+    app: u16,
+    egress: u16,
+    ingress: u16,
+    stats: u16,
+    admin: u16,
+}
+
+impl Placer {
+    /// Starts an instance and registers it; its checks may not pass yet.
+    pub async fn place(
+        &self,
+        registry: Registry<'_>,
+        spec: &ServiceSpec,
+    ) -> Result<Allocation, LabError> {
+        let id = new_id()?;
+        let (netns, ports) = self.ports()?;
+        let netns = netns.as_ref();
+        let is_gateway = spec.program.is_none();
+        let proxy = self.proxy(spec, &id, &ports, is_gateway);
+        let bootstrap = proxy.render(&self.parts.our("meshctl")?).await?;
+        let name = format!("{}-{}", spec.name, short(&id));
+        let envoy_name = format!("{name}-envoy");
+        let binary = &self.parts.envoy;
+        let envoy = Envoy::start(binary, &envoy_name, &self.dir, &bootstrap, ports.admin, netns)?;
+        let app = match &spec.program {
+            None => None,
+            Some(program) => {
+                let program = Program::new(name, program)
+                    .args([format!("--listen=127.0.0.1:{}", ports.app)])
+                    .args([format!("--egress=http://127.0.0.1:{}", ports.egress)])
+                    .args([format!("--instance={}", short(&id))])
+                    .in_netns(netns);
+                Some(Process::start(&program, &self.dir)?)
+            }
+        };
+        let mut allocation = Allocation {
+            registration: registration(spec, &id, &ports, is_gateway),
+            spec: spec.clone(),
+            id,
+            envoy,
+            app,
+            egress: (!is_gateway).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.egress))),
+            ingress: is_gateway.then_some(ports.ingress),
+            netns: netns.cloned(),
+        };
+        if matches!(registry, Registry::File(_)) {
+            self.wait_answering(&mut allocation).await?;
+        }
+        registry.register(&allocation.registration).await?;
+        Ok(allocation)
+    }
+
+    /// Waits until the registry says that the instance's checks pass.
+    pub async fn wait_passing(
+        &self,
+        registry: Registry<'_>,
+        allocation: &mut Allocation,
+    ) -> Result<(), LabError> {
+        let Registry::Consul(consul) = registry else { return Ok(()) };
+        let Registration { id, name, .. } = &allocation.registration;
+        let what = format!("{name} {} passes its check", short(&allocation.id));
+        let probe = async || match consul.passing(name).await {
+            Ok(passing) if passing.contains(id) => Ok(()),
+            Ok(passing) => Err(format!("passing: {}", passing.join(", "))),
+            Err(error) => Err(crate::chain(&error)),
+        };
+        let late = allocation.envoy.process().until(&what, PASSING_DEADLINE, probe).await;
+        allocation.app.as_mut().map_or(Ok(()), Process::check).and(late)
+    }
+
+    /// Takes an instance away.
+    pub async fn stop(
+        &self,
+        registry: Registry<'_>,
+        mut allocation: Allocation,
+        how: Stop,
+    ) -> Result<(), LabError> {
+        let Registration { id, name, .. } = allocation.registration.clone();
+        match how {
+            Stop::Drained => {
+                registry.deregister(&name, &id).await?;
+                tokio::time::sleep(allocation.spec.shutdown_delay).await;
+                if let Some(app) = &mut allocation.app {
+                    app.stop(APP_GRACE).await?;
+                }
+                allocation.envoy.stop().await
+            }
+            Stop::AtOnce => {
+                if let Some(app) = &mut allocation.app {
+                    app.kill().await?;
+                }
+                allocation.envoy.kill().await?;
+                registry.deregister(&name, &id).await
+            }
+        }
+    }
+
+    /// Moves an instance to other ports: a new one starts and passes its check, then the old one ends.
+    pub async fn replace(
+        &self,
+        registry: Registry<'_>,
+        old: Allocation,
+        how: Stop,
+    ) -> Result<Allocation, LabError> {
+        let mut new = self.place(registry, &old.spec).await?;
+        self.wait_passing(registry, &mut new).await?;
+        self.stop(registry, old, how).await?;
+        Ok(new)
+    }
+
+    fn ports(&self) -> Result<(Option<NetNs>, Ports), LabError> {
+        if let Some(network) = &self.network {
+            let (netns, ip) = network.join()?;
+            let bind = Ipv4Addr::UNSPECIFIED;
+            let (inbound, app, egress) = (10000, 8080, 15001);
+            let (ingress, stats, admin) = (10001, 9102, 9901);
+            return Ok((
+                Some(netns),
+                Ports { ip, bind, inbound, app, egress, ingress, stats, admin },
+            ));
+        }
+        let ip = Ipv4Addr::LOCALHOST;
+        let ports = Ports {
+            ip,
+            bind: ip,
+            inbound: ports::reserve()?,
+            app: ports::reserve()?,
+            egress: ports::reserve()?,
+            ingress: ports::reserve()?,
+            stats: ports::reserve()?,
+            admin: ports::reserve()?,
+        };
+        Ok((None, ports))
+    }
+
+    fn proxy(&self, spec: &ServiceSpec, id: &str, ports: &Ports, is_gateway: bool) -> ProxySpec {
+        let host = self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::host_address);
+        let service = if is_gateway {
+            format!("{}={}", spec.name, ports.inbound)
+        } else {
+            format!("{}={}:{}:{}", spec.name, ports.inbound, ports.app, spec.protocol)
+        };
+        ProxySpec {
+            role: if is_gateway { ProxyRole::Gateway } else { ProxyRole::Sidecar },
+            system: Some(spec.system.clone()),
+            id: id.to_owned(),
+            cluster: spec.name.clone(),
+            services: vec![service],
+            ingress: is_gateway.then_some(ports.ingress),
+            egress: (!is_gateway).then_some(ports.egress),
+            upstreams: spec.upstreams.clone(),
+            bind: IpAddr::V4(ports.bind),
+            host: Some(IpAddr::V4(host)),
+            stats: Some(ports.stats),
+            admin: ports.admin,
+            xds: self.xds.clone(),
+            sotw: self.sotw,
+        }
+    }
+
+    async fn wait_answering(&self, allocation: &mut Allocation) -> Result<(), LabError> {
+        let client = Client::inside(allocation.netns.as_ref());
+        let (address, check) = (allocation.address(), allocation.registration.check.clone());
+        let what = format!("{} {} answers its check", allocation.spec.name, allocation.instance());
+        let probe = async || probe(&client, address, &check).await;
+        let late = allocation.envoy.process().until(&what, PASSING_DEADLINE, probe).await;
+        allocation.app.as_mut().map_or(Ok(()), Process::check).and(late)
+    }
+}
+
+async fn probe(client: &Client, address: SocketAddr, check: &Check) -> Result<(), String> {
+    let said = |error: LabError| crate::chain(&error);
+    match check {
+        Check::Tcp => client.connect(address).await.map(drop).map_err(|error| error.to_string()),
+        Check::Http(path) => {
+            let answer = client.get(address, "localhost", path).await.map_err(said)?;
+            if answer.status.is_success() { Ok(()) } else { Err(answer.status.to_string()) }
+        }
+        Check::Grpc => {
+            let path = "/grpc.health.v1.Health/Check";
+            let answer = client.grpc(address, "localhost", path, &[]).await.map_err(said)?;
+            match answer.grpc_status() {
+                Some((0, _)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        }
+    }
+}
+
+fn registration(spec: &ServiceSpec, id: &str, ports: &Ports, is_gateway: bool) -> Registration {
+    let mut meta = spec.meta.clone();
+    let mut set = |key: &str, value: String| meta.insert(key.to_owned(), value);
+    set("mesh_system", spec.system.clone());
+    set("mesh_instance", id.to_owned());
+    set("mesh_stats", ports.stats.to_string());
+    if is_gateway {
+        set("mesh_role", "gateway".to_owned());
+        set("mesh_ingress", ports.ingress.to_string());
+    } else {
+        set("mesh_protocol", spec.protocol.to_string());
+    }
+    Registration {
+        id: format!("_nomad-task-{id}-group-{group}-{group}-mesh", group = spec.name),
+        name: spec.name.clone(),
+        address: SocketAddr::from((ports.ip, ports.inbound)),
+        meta,
+        tags: Vec::new(),
+        weight: spec.weight,
+        check: spec.check.clone(),
+    }
+}
+
+/// A fresh allocation id; the kernel makes it.
+fn new_id() -> Result<String, LabError> {
+    let source = "/proc/sys/kernel/random/uuid";
+    let id = std::fs::read_to_string(source).map_err(LabError::io(format!("read {source}")))?;
+    Ok(id.trim().to_owned())
+}

@@ -1,0 +1,70 @@
+//! What can be placed: a service's pair, or a System's gateway.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use contract::registration::Protocol;
+
+use crate::registry::Check;
+
+/// A service to place an instance of.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// Its System.
+    pub system: String,
+    /// Its name, also that of the task group.
+    pub name: String,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The application: takes `--listen`, `--egress` and `--instance`. `None`: a gateway, which is an Envoy alone.
+    pub program: Option<PathBuf>,
+    /// Meta beside `mesh_system`, `mesh_protocol`, `mesh_role` and what the placer knows.
+    pub meta: BTreeMap<String, String>,
+    /// Upstreams for the bootstrap, in place of the meta's.
+    pub upstreams: Option<String>,
+    /// How its health is learnt.
+    pub check: Check,
+    /// Load-balancing weight.
+    pub weight: u32,
+    /// Pause between deregistration and the end of the application.
+    pub shutdown_delay: Duration,
+}
+
+impl ServiceSpec {
+    /// A service with the check that fits its protocol, weight 1 and a shutdown delay of one second.
+    pub fn new(system: &str, name: &str, protocol: Protocol, program: PathBuf) -> Self {
+        let check = match protocol {
+            Protocol::Http | Protocol::Http2 => Check::Http("/healthz".to_owned()),
+            Protocol::Grpc => Check::Grpc,
+            Protocol::Tcp => Check::Tcp,
+        };
+        Self {
+            system: system.to_owned(),
+            name: name.to_owned(),
+            protocol,
+            program: Some(program),
+            meta: BTreeMap::new(),
+            upstreams: None,
+            check,
+            weight: 1,
+            shutdown_delay: Duration::from_secs(1),
+        }
+    }
+
+    /// A System's gateway.
+    pub fn gateway(system: &str) -> Self {
+        let mut spec =
+            Self::new(system, &format!("{system}-gateway"), Protocol::Http, PathBuf::new());
+        spec.program = None;
+        spec.check = Check::Tcp;
+        spec
+    }
+
+    /// Adds a key of meta.
+    #[must_use]
+    pub fn with_meta(mut self, key: &str, value: &str) -> Self {
+        self.meta.insert(key.to_owned(), value.to_owned());
+        self
+    }
+}

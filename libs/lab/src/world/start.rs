@@ -1,0 +1,60 @@
+//! Starting the parts of a mesh that stand before its instances: the registry and the Router.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use contract::node::ProxyRole;
+
+use super::{Backend, WorldOptions};
+use crate::consul::{Consul, ConsulOptions};
+use crate::envoy::{Envoy, ProxySpec};
+use crate::netns::{NetNs, Network};
+use crate::placer::Placer;
+use crate::registry::FileRegistry;
+use crate::{LabError, ports};
+
+pub(super) async fn backend(
+    options: &WorldOptions,
+    host: Option<(NetNs, Ipv4Addr)>,
+) -> Result<Backend, LabError> {
+    match (&options.consul, &options.parts.consul) {
+        (Some(wanted), Some(binary)) => {
+            let wanted = ConsulOptions { host, ..wanted.clone() };
+            Consul::start(binary, &options.dir, &wanted).await.map(Box::new).map(Backend::Consul)
+        }
+        (Some(_), None) => Err(LabError::Missing {
+            what: "Consul".to_owned(),
+            next: "run `make setup`, or use the file registry".to_owned(),
+        }),
+        (None, _) => {
+            let directory = options.dir.join("registry");
+            std::fs::create_dir_all(&directory)
+                .map_err(LabError::io(format!("make the folder {}", directory.display())))?;
+            Ok(Backend::File(FileRegistry::new(&directory)))
+        }
+    }
+}
+
+pub(super) async fn router(placer: &Placer, address: SocketAddr) -> Result<Envoy, LabError> {
+    let admin = ports::reserve()?;
+    let proxy = ProxySpec {
+        role: ProxyRole::Router,
+        system: None,
+        id: "router".to_owned(),
+        cluster: "router".to_owned(),
+        services: vec![format!("router={}", address.port())],
+        ingress: None,
+        egress: None,
+        upstreams: None,
+        bind: address.ip(),
+        host: Some(IpAddr::V4(
+            placer.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::host_address),
+        )),
+        stats: Some(ports::reserve()?),
+        admin,
+        xds: placer.xds.clone(),
+        sotw: placer.sotw,
+    };
+    let bootstrap = proxy.render(&placer.parts.our("meshctl")?).await?;
+    let host = placer.network.as_ref().map(Network::host);
+    Envoy::start(&placer.parts.envoy, "router", &placer.dir, &bootstrap, admin, host)
+}

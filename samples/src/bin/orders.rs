@@ -1,0 +1,106 @@
+//! `orders`: an HTTP application that also calls others by name.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/` and `/orders/{id}` | an order, and the instance that answers |
+//! | `/call/{name}/{path}` | what the service NAME answers to `/{path}`, asked through the sidecar's egress |
+//! | `/slow?ms=500` | after that time |
+//! | `/ws` | a WebSocket that echoes |
+//! | `/healthz` | 200 |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Body;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, Query, State};
+use axum::http::{Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use clap::Parser;
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use samples::{Flags, log_request, told_to_stop};
+use serde_json::{Value, json};
+
+struct App {
+    flags: Flags,
+    client: Client<HttpConnector, Body>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let listener = tokio::net::TcpListener::bind(flags.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", flags.listen))?;
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let routes = Router::new()
+        .route("/", get(index))
+        .route("/orders", get(index))
+        .route("/orders/{id}", get(order))
+        .route("/call/{name}/{*path}", get(call))
+        .route("/slow", get(slow))
+        .route("/ws", get(echo))
+        .route("/healthz", get(|| async { "ok" }))
+        .layer(axum::middleware::from_fn(log_request))
+        .with_state(Arc::new(App { flags, client }));
+    axum::serve(listener, routes).with_graceful_shutdown(told_to_stop()).await?;
+    Ok(())
+}
+
+async fn index(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({"service": "orders", "instance": app.flags.instance}))
+}
+
+async fn order(State(app): State<Arc<App>>, Path(id): Path<String>) -> Json<Value> {
+    Json(json!({"order": id, "state": "filled", "instance": app.flags.instance}))
+}
+
+/// The authority names the service, the sidecar does the rest: no address of another service is known here.
+async fn call(State(app): State<Arc<App>>, Path((name, path)): Path<(String, String)>) -> Response {
+    let asked = async {
+        let request = Request::get(format!("{}/{path}", app.flags.egress))
+            .header(header::HOST, &name)
+            .body(Body::empty())?;
+        let (head, body) = app.client.request(request).await?.into_parts();
+        anyhow::Ok((head.status, body.collect().await?.to_bytes()))
+    };
+    let (status, answer) = match asked.await {
+        Ok((status, body)) => {
+            let text = String::from_utf8_lossy(&body).into_owned();
+            (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        }
+        Err(error) => (StatusCode::BAD_GATEWAY, Value::String(format!("{error:#}"))),
+    };
+    let by = &app.flags.instance;
+    (status, Json(json!({"called": name, "by": by, "answer": answer}))).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct Pause {
+    ms: u64,
+}
+
+async fn slow(State(app): State<Arc<App>>, Query(pause): Query<Pause>) -> Json<Value> {
+    tokio::time::sleep(Duration::from_millis(pause.ms.min(60_000))).await;
+    Json(json!({"slept_ms": pause.ms, "instance": app.flags.instance}))
+}
+
+async fn echo(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade.on_upgrade(move |socket| echo_until_closed(socket, app))
+}
+
+async fn echo_until_closed(mut socket: WebSocket, app: Arc<App>) {
+    while let Some(Ok(message)) = socket.recv().await {
+        let Message::Text(text) = message else { continue };
+        let answer = format!("{}: {text}", app.flags.instance);
+        if socket.send(Message::Text(answer.into())).await.is_err() {
+            return;
+        }
+    }
+}

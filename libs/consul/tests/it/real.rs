@@ -1,0 +1,113 @@
+//! A real Consul: what wakes, KV with check-and-set, HTTP/2 sharing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use consul::testing::{ConsulOptions, ConsulProcess};
+use consul::{
+    CheckDefinition, Consistency, ConsulClient, ConsulConfig, Query, ServiceDefinition, TtlStatus,
+};
+
+use crate::soon;
+
+fn a_service(id: &str) -> ServiceDefinition {
+    let check = CheckDefinition {
+        check_id: format!("ttl-{id}"),
+        name: "ttl".to_owned(),
+        ttl: Some("60s".to_owned()),
+        status: Some("passing".to_owned()),
+        ..CheckDefinition::default()
+    };
+    ServiceDefinition {
+        id: id.to_owned(),
+        name: "web".to_owned(),
+        address: "127.0.0.1".to_owned(),
+        port: 8080,
+        meta: BTreeMap::from([("mesh_system".to_owned(), "trading".to_owned())]),
+        checks: vec![check],
+        ..ServiceDefinition::default()
+    }
+}
+
+#[tokio::test]
+async fn registrations_checks_and_deregistrations_wake_a_watch_at_once() {
+    let Some(consul) = ConsulProcess::start(ConsulOptions::default()).await else { return };
+    let client = consul.client().unwrap();
+    assert!(client.leader().await.unwrap().is_some());
+    let mut watch = client.watch(Query::health_service("web")).unwrap();
+    assert!(soon(watch.next()).await.unwrap().value.is_empty());
+
+    client.register_service(&a_service("web-1")).await.unwrap();
+    let registered = Instant::now();
+    let entries = loop {
+        let answer = soon(watch.next()).await.unwrap();
+        if answer.value.iter().any(|entry| entry.checks.len() == 2) {
+            break answer.value;
+        }
+    };
+    assert!(registered.elapsed() < Duration::from_millis(500), "{:?}", registered.elapsed());
+    assert_eq!(entries[0].service.port, 8080);
+    assert_eq!(entries[0].service.meta["mesh_system"], "trading");
+
+    client.update_ttl("ttl-web-1", TtlStatus::Critical, "out of order").await.unwrap();
+    let is_critical =
+        |entry: &consul::ServiceEntry| entry.checks.iter().any(|check| check.status == "critical");
+    while !soon(watch.next()).await.unwrap().value.iter().any(is_critical) {}
+
+    client.deregister_service("web-1").await.unwrap();
+    while !soon(watch.next()).await.unwrap().value.is_empty() {}
+}
+
+#[tokio::test]
+async fn keys_are_written_with_check_and_set() {
+    let Some(consul) = ConsulProcess::start(ConsulOptions::default()).await else { return };
+    let client = consul.client().unwrap();
+    let mut watch = client.watch(Query::keys_below("mesh/systems/")).unwrap();
+    assert!(soon(watch.next()).await.unwrap().value.is_empty());
+
+    assert!(client.put_key("mesh/systems/trading", "kind: System\n", Some(0)).await.unwrap());
+    assert!(!client.put_key("mesh/systems/trading", "late", Some(0)).await.unwrap());
+    let listed = soon(watch.next()).await.unwrap().value;
+    assert_eq!(listed[0].key, "mesh/systems/trading");
+    assert_eq!(listed[0].value, b"kind: System\n");
+
+    let index = listed[0].modify_index;
+    assert!(client.put_key("mesh/systems/trading", "newer", Some(index)).await.unwrap());
+    assert!(!client.delete_key("mesh/systems/trading", Some(index)).await.unwrap());
+    let key =
+        client.get_key("mesh/systems/trading", Consistency::Consistent).await.unwrap().unwrap();
+    assert_eq!(key.value, b"newer");
+    assert!(client.delete_key("mesh/systems/trading", Some(key.modify_index)).await.unwrap());
+    assert_eq!(client.get_key("mesh/systems/trading", Consistency::Default).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn three_hundred_watches_share_two_tls_connections_and_wake_together() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["consul.example".to_owned()]).unwrap();
+    let tls = Some((cert.pem(), signing_key.serialize_pem()));
+    let options = ConsulOptions { tls, ..ConsulOptions::default() };
+    let Some(consul) = ConsulProcess::start(options).await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, cert.pem()).unwrap();
+    let mut config = ConsulConfig::new(consul.tls_url());
+    config.ca_file = Some(ca_file);
+    config.tls_server_name = Some("consul.example".to_owned());
+    let client = ConsulClient::new(config).unwrap();
+
+    let mut watches: Vec<_> =
+        (0..300).map(|_| client.watch(Query::health_service("web")).unwrap()).collect();
+    for watch in &mut watches {
+        soon(watch.next()).await.unwrap();
+    }
+    assert_eq!(consul.connections().unwrap(), 2);
+    let mut waiting = tokio::task::JoinSet::new();
+    for mut watch in watches {
+        waiting.spawn(async move { watch.next().await.map(|answer| answer.value.len()) });
+    }
+    consul.client().unwrap().register_service(&a_service("web-1")).await.unwrap();
+    while let Some(outcome) = soon(waiting.join_next()).await {
+        assert_eq!(outcome.unwrap().unwrap(), 1);
+    }
+}

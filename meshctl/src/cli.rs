@@ -2,12 +2,15 @@
 //!
 //! In: arguments. Out: the chosen command's outcome. Called by `main`.
 
-use std::io::Write;
+use clap::{Args, Parser, Subcommand};
 
-use clap::{Parser, Subcommand};
-
+use crate::apply;
 use crate::bootstrap;
+use crate::console::Console;
 use crate::failure::Failure;
+use crate::history;
+use crate::replicas::ApiArgs;
+use crate::show::{self, Listing, OutputArgs};
 
 /// Shown below `--help`.
 const EXIT_CODES: &str = "\
@@ -27,28 +30,76 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the Envoy bootstrap of one proxy.
+    Apply(apply::ApplyArgs),
+    Undo(history::UndoArgs),
+    /// Delete what was applied.
+    #[command(subcommand)]
+    Delete(Deletion),
+    Get(GetArgs),
+    Explain(ExplainArgs),
     Bootstrap(Box<bootstrap::BootstrapArgs>),
 }
 
+#[derive(Debug, Subcommand)]
+enum Deletion {
+    System(history::DeleteArgs),
+}
+
+/// List what the control planes know.
+///
+/// All replicas are asked and their answers joined; one that does not answer is named on standard error.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct GetArgs {
+    #[command(subcommand)]
+    what: GetWhat,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum GetWhat {
+    #[command(flatten)]
+    Listing(Listing),
+    History(history::HistoryArgs),
+}
+
+/// Show what a proxy gets, and which registration, document line or default each part comes from.
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+struct ExplainArgs {
+    /// Node id, as `meshctl get proxies` lists it.
+    proxy: String,
+    #[command(flatten)]
+    api: ApiArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
 impl Cli {
-    /// Runs the chosen command; what it shows goes to `out`.
+    /// Runs the chosen command.
     ///
     /// # Errors
     /// When the command fails; its exit code goes with it.
-    pub fn run(self, out: &mut dyn Write) -> Result<(), Failure> {
+    pub async fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
         match self.command {
-            Command::Bootstrap(args) => {
-                let yaml = bootstrap::run(*args)?;
-                write(out, &yaml)
+            Command::Apply(args) => apply::run(args, console).await,
+            Command::Undo(args) => history::undo(args, console).await,
+            Command::Delete(Deletion::System(args)) => history::delete(args, console).await,
+            Command::Get(GetArgs { what: GetWhat::Listing(what), api, output }) => {
+                show::list(&what, &api, output, console).await
             }
+            Command::Get(GetArgs { what: GetWhat::History(args), output, .. }) => {
+                history::show(args, output, console).await
+            }
+            Command::Explain(args) => {
+                show::explain(&args.proxy, &args.api, args.output, console).await
+            }
+            Command::Bootstrap(args) => console.print(&bootstrap::run(*args)?),
         }
     }
-}
-
-fn write(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
-    out.write_all(text.as_bytes())
-        .map_err(|error| Failure::Refused(format!("cannot write the output: {error}")))
 }
 
 #[cfg(test)]

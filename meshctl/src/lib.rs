@@ -1,14 +1,27 @@
 //! `meshctl`: what operators, Ansible and CI type.
 //!
-//! In: a command line ([`cli`]). Out: text on standard output, complaints on standard error, an exit code ([`failure`]).
+//! In: a command line ([`cli`]). Out: text on a [`console`], and an exit code ([`failure`]).
 //!
-//! | module | command |
+//! | module | does |
 //! |---|---|
-//! | [`bootstrap`] | renders the Envoy bootstrap of a proxy |
+//! | [`apply`] | System documents from files → checked, shown, written |
+//! | [`history`] | `undo`, `delete system`, `get history` |
+//! | [`change`] | a difference shown, agreed to, written with check-and-set |
+//! | [`store`] | documents and their earlier versions in Consul's KV |
+//! | [`show`] | `get` and `explain`: tables and JSON |
+//! | [`replicas`] | the control planes' API, all replicas at once |
+//! | [`bootstrap`] | the Envoy bootstrap of one proxy |
 //!
 //! **Invariants**: everything that is printed for machines is deterministic; nothing here decides about routing,
 //! and nothing but the control plane's API says what proxies have.
 
+pub mod apply;
 pub mod bootstrap;
+pub mod change;
 pub mod cli;
+pub mod console;
 pub mod failure;
+pub mod history;
+pub mod replicas;
+pub mod show;
+pub mod store;

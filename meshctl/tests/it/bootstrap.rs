@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{assert_golden, meshctl, real};
+use crate::support::{Outcome, assert_golden, meshctl, real};
 
 const CASES: [(&str, &[&str]); 5] = [
     (
@@ -70,24 +70,24 @@ const CASES: [(&str, &[&str]); 5] = [
     ),
 ];
 
-fn bootstrap(arguments: &[&str]) -> Result<String, meshctl::failure::Failure> {
-    meshctl(&[&["bootstrap"], arguments].concat())
+async fn bootstrap(arguments: &[&str]) -> Outcome {
+    meshctl(&[&["bootstrap"], arguments].concat()).await
 }
 
-#[test]
-fn each_role_has_the_committed_bootstrap() {
+#[tokio::test]
+async fn each_role_has_the_committed_bootstrap() {
     for (name, arguments) in CASES {
-        assert_golden(&format!("bootstrap/{name}.yaml"), &bootstrap(arguments).unwrap());
+        assert_golden(&format!("bootstrap/{name}.yaml"), &bootstrap(arguments).await.out);
     }
 }
 
-#[test]
-fn a_real_envoy_accepts_each_bootstrap_without_a_warning_about_deprecated_fields() {
+#[tokio::test]
+async fn a_real_envoy_accepts_each_bootstrap_without_a_warning_about_deprecated_fields() {
     let Some(envoy) = real("envoy", "AYATORI_ENVOY") else { return };
     let folder = tempfile::tempdir().unwrap();
     for (name, arguments) in CASES {
         let file = folder.path().join(format!("{name}.yaml"));
-        std::fs::write(&file, bootstrap(arguments).unwrap()).unwrap();
+        std::fs::write(&file, bootstrap(arguments).await.out).unwrap();
         let output = Command::new(&envoy)
             .args(["--mode", "validate", "--log-level", "warning", "--config-path"])
             .arg(&file)
@@ -100,8 +100,8 @@ fn a_real_envoy_accepts_each_bootstrap_without_a_warning_about_deprecated_fields
     }
 }
 
-#[test]
-fn a_proxy_that_cannot_work_is_a_usage_failure_with_the_reason() {
+#[tokio::test]
+async fn a_proxy_that_cannot_work_is_a_usage_failure_with_the_reason() {
     let xds = "--xds=10.0.0.5:18000";
     for (arguments, reason) in [
         (vec!["--role=sidecar", "--id=a", "--service=orders=1:2", xds], "`system` is missing"),
@@ -126,8 +126,8 @@ fn a_proxy_that_cannot_work_is_a_usage_failure_with_the_reason() {
         (vec!["--role=router", "--id=a", "--service=r=0", xds], "is not a port"),
         (vec!["--role=router", "--id=a", "--service=r=80", "--xds=nowhere"], "write HOST:PORT"),
     ] {
-        let failure = bootstrap(&arguments).unwrap_err();
-        assert_eq!(failure.exit_code(), 2);
-        assert!(failure.to_string().contains(reason), "{arguments:?}: {failure}");
+        let outcome = bootstrap(&arguments).await;
+        assert_eq!(outcome.exit_code(), 2);
+        assert!(outcome.failure().contains(reason), "{arguments:?}: {outcome:?}");
     }
 }

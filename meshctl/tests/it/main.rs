@@ -5,5 +5,7 @@
     reason = "a test fails by panicking, and a skipped test says so"
 )]
 
+mod apply;
 mod bootstrap;
+mod show;
 mod support;

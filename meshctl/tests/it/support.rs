@@ -1,18 +1,58 @@
 //! Running commands, comparing with committed files, finding real programs.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
 use meshctl::cli::Cli;
+use meshctl::console::Console;
 use meshctl::failure::Failure;
 
-/// Runs a command line and returns what it printed.
-pub(crate) fn meshctl(arguments: &[&str]) -> Result<String, Failure> {
-    let cli = Cli::try_parse_from(std::iter::once("meshctl").chain(arguments.iter().copied()))
-        .map_err(|error| Failure::Usage(error.to_string()))?;
-    let mut out = Vec::new();
-    cli.run(&mut out)?;
-    Ok(String::from_utf8(out).unwrap())
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) out: String,
+    pub(crate) err: String,
+    pub(crate) result: Result<(), Failure>,
+}
+
+impl Outcome {
+    /// The exit code that the process would have.
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.result.as_ref().err().map_or(0, Failure::exit_code)
+    }
+
+    /// Why it failed.
+    pub(crate) fn failure(&self) -> String {
+        self.result.as_ref().unwrap_err().to_string()
+    }
+}
+
+/// Runs a command line where nobody can be asked, an hour after the epoch.
+pub(crate) async fn meshctl(arguments: &[&str]) -> Outcome {
+    converse(arguments, None).await
+}
+
+/// Runs a command line; with an `answer` there is somebody who gives it.
+pub(crate) async fn converse(arguments: &[&str], answer: Option<&str>) -> Outcome {
+    consul::testing::install_crypto_provider();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console {
+        out: &mut out,
+        err: &mut err,
+        input: &mut answer.unwrap_or_default().as_bytes(),
+        is_interactive: answer.is_some(),
+        has_color: false,
+        width: None,
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(3_600),
+    };
+    let command = std::iter::once("meshctl").chain(arguments.iter().copied());
+    let result = match Cli::try_parse_from(command) {
+        Ok(cli) => cli.run(&mut console).await,
+        Err(error) => Err(Failure::Usage(error.to_string())),
+    };
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Outcome { out: text(out), err: text(err), result }
 }
 
 /// Compares with `tests/golden/NAME`; `UPDATE_GOLDEN=1` writes it anew.

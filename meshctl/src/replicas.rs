@@ -1,0 +1,131 @@
+//! The control planes' read-only API, asked at all replicas at once.
+//!
+//! In: base addresses and a path. Out: each replica's answer. Called by [`crate::show`].
+//!
+//! **Invariants**: a replica that does not answer is named with the next step and fails nothing while another answers;
+//! nothing is retried, because a person is waiting.
+
+use std::time::Duration;
+
+use clap::Args;
+use contract::api::ApiError;
+use futures::future::join_all;
+use reqwest::{Client, StatusCode};
+use serde::de::DeserializeOwned;
+use service::ErrorChain;
+
+use crate::console::Console;
+use crate::failure::Failure;
+
+/// How long a replica may take to answer.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where the control planes are.
+#[derive(Debug, Clone, Args)]
+pub struct ApiArgs {
+    /// The control planes' API addresses; all are asked, a proxy is connected to one of them.
+    #[arg(
+        long = "api",
+        value_name = "URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:18002",
+        global = true
+    )]
+    addresses: Vec<String>,
+}
+
+/// All replicas of the control plane.
+#[derive(Debug)]
+pub struct Replicas {
+    addresses: Vec<String>,
+    client: Client,
+}
+
+/// What one replica said.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// Its address.
+    pub replica: String,
+    /// What it knows; `None`: it does not know what was asked for.
+    pub value: Option<T>,
+}
+
+enum Outcome<T> {
+    Answered(Option<T>),
+    Failed(String),
+}
+
+impl Replicas {
+    /// Prepares the connections.
+    ///
+    /// # Errors
+    /// When the addresses are none or TLS cannot be set up.
+    pub fn new(args: &ApiArgs) -> Result<Self, Failure> {
+        for address in &args.addresses {
+            if !address.starts_with("http://") && !address.starts_with("https://") {
+                return Err(Failure::Usage(format!("--api {address:?}: write http://HOST:PORT")));
+            }
+        }
+        let client = Client::builder().timeout(DEADLINE).build().map_err(|error| {
+            Failure::Refused(format!("cannot prepare an HTTP client: {}", ErrorChain(&error)))
+        })?;
+        let trim = |address: &String| address.trim_end_matches('/').to_owned();
+        Ok(Self { addresses: args.addresses.iter().map(trim).collect(), client })
+    }
+
+    /// Asks all replicas; names on `console` those that do not answer.
+    ///
+    /// # Errors
+    /// When none answers.
+    pub async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        console: &mut Console<'_>,
+    ) -> Result<Vec<Answer<T>>, Failure> {
+        let asked = self.addresses.iter().map(|address| self.ask_one::<T>(address, path));
+        let mut answers = Vec::new();
+        for (replica, outcome) in self.addresses.iter().zip(join_all(asked).await) {
+            match outcome {
+                Outcome::Answered(value) => {
+                    answers.push(Answer { replica: replica.clone(), value })
+                }
+                Outcome::Failed(why) => console.remark(&format!("{replica}: {why}"))?,
+            }
+        }
+        if answers.is_empty() {
+            return Err(Failure::Unreachable(
+                "no control plane answers: start one, or say with --api where they are".to_owned(),
+            ));
+        }
+        Ok(answers)
+    }
+
+    async fn ask_one<T: DeserializeOwned>(&self, address: &str, path: &str) -> Outcome<T> {
+        let response = match self.client.get(format!("{address}{path}")).send().await {
+            Ok(response) => response,
+            Err(error) => {
+                let why = ErrorChain(&error.without_url()).to_string();
+                let hint = "check that a control plane runs there and has its API port open";
+                return Outcome::Failed(format!("does not answer ({why}): {hint}"));
+            }
+        };
+        let status = response.status();
+        let body = match response.bytes().await {
+            Ok(body) => body,
+            Err(error) => return Outcome::Failed(format!("broke off its answer: {error}")),
+        };
+        if status == StatusCode::OK {
+            return match serde_json::from_slice(&body) {
+                Ok(value) => Outcome::Answered(Some(value)),
+                Err(error) => Outcome::Failed(format!(
+                    "answers what this version does not understand ({error}): use a meshctl of the control plane's version"
+                )),
+            };
+        }
+        match serde_json::from_slice::<ApiError>(&body) {
+            Ok(_) if status == StatusCode::NOT_FOUND => Outcome::Answered(None),
+            Ok(ApiError { error }) => Outcome::Failed(error),
+            Err(_) => Outcome::Failed(format!("answers {status}: is it a control plane's API?")),
+        }
+    }
+}

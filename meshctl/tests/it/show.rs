@@ -1,0 +1,133 @@
+//! `meshctl get` and `explain` against small control-plane APIs on loopback.
+
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{assert_golden, meshctl};
+
+/// A control plane's API with the proxies given, which ends with the test's runtime.
+#[expect(clippy::disallowed_methods, reason = "a fake's server lives as long as its test")]
+async fn control_plane(proxies: Value, problems: Value) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let api = Router::new()
+        .route("/v1/systems", get(async || Json(systems())))
+        .route("/v1/services", get(async || Json(services())))
+        .route("/v1/proxies", get(async || Json(proxies)))
+        .route("/v1/problems", get(async || Json(problems)))
+        .route("/v1/proxies/a%2Fb/explain", get(async || Json(explanation())))
+        .fallback(async || (StatusCode::NOT_FOUND, Json(json!({"error": "no such proxy"}))));
+    tokio::spawn(async move { axum::serve(listener, api).await });
+    format!("http://{address}")
+}
+
+/// An address on which nothing listens.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn systems() -> Value {
+    json!([
+        {"name": "trading", "services": ["orders", "quotes", "trading-gateway"], "has_gateway": true,
+         "has_document": true, "hosts": ["trading.example.com"], "callers": ["portfolio"],
+         "routes": [{"matches": "prefix /orders", "to": "orders", "auth": "customers", "origin": "line 12"}]},
+        {"name": "portfolio", "services": ["positions"], "has_gateway": false, "has_document": false,
+         "hosts": [], "callers": null, "routes": []},
+    ])
+}
+
+fn services() -> Value {
+    let instance = |id: &str, health: &str, track: &str| {
+        json!({"id": id, "address": "10.0.0.7:20001", "health": health, "weight": 1, "track": track,
+               "instance": id, "node": "host-1"})
+    };
+    json!([
+        {"system": "trading", "name": "orders", "role": "service", "protocol": "http", "path": null,
+         "upstreams": "quotes", "instances": [
+            instance("a", "healthy", "stable"), instance("b", "unhealthy", "canary")]},
+        {"system": "trading", "name": "quotes", "role": "service", "protocol": "grpc",
+         "path": "/quotes", "upstreams": null, "instances": []},
+    ])
+}
+
+fn proxy(id: &str, seconds: u64, pending: usize, nacked: &Value) -> Value {
+    json!({"id": id, "cluster": "orders", "system": "trading", "role": "sidecar", "services": ["orders"],
+           "agent": "1.40.0", "peer": "10.0.0.7:5", "mode": "delta", "connected_seconds": seconds,
+           "types": [{"name": "cluster", "acked": 3, "pending": pending, "nacked": nacked, "version": "x"}]})
+}
+
+fn explanation() -> Value {
+    json!({"id": "a/b", "role": "sidecar", "system": "trading",
+           "items": [
+             {"kind": "listener", "name": "inbound:20001", "what": "takes requests for orders", "because": "registration a"},
+             {"kind": "route", "name": "quotes", "what": "authority quotes → quotes", "because": "default: all of its System"}],
+           "problems": [{"subject": "registration b", "reason": "no port"}]})
+}
+
+async fn two_control_planes() -> String {
+    let nack = json!([{"resource": "orders", "version": "1", "message": "bad cluster"}]);
+    let one = json!([proxy("a", 90, 0, &json!([])), proxy("moved", 4_000, 2, &json!([]))]);
+    let two = json!([proxy("z", 5, 1, &nack), proxy("moved", 3, 0, &json!([]))]);
+    let problem = |subject: &str| json!({"subject": subject, "reason": "no port"});
+    let first = control_plane(one, json!([problem("registration a"), problem("registration b")]));
+    let second = control_plane(two, json!([problem("registration b")]));
+    format!("{},{}", first.await, second.await)
+}
+
+#[tokio::test]
+async fn tables_join_what_all_replicas_know() {
+    let api = two_control_planes().await;
+    let mut shown = String::new();
+    for command in [
+        &["get", "systems"][..],
+        &["get", "services"],
+        &["get", "services", "--instances"],
+        &["get", "proxies"],
+        &["get", "problems"],
+        &["explain", "a/b"],
+    ] {
+        let outcome = meshctl(&[command, &["--api", &api]].concat()).await;
+        assert_eq!((outcome.exit_code(), outcome.err.as_str()), (0, ""), "{outcome:?}");
+        shown.push_str(&format!("$ meshctl {}\n{}\n", command.join(" "), outcome.out));
+    }
+    assert_golden("show/tables.txt", &shown);
+}
+
+#[tokio::test]
+async fn json_is_the_api_s_own_form() {
+    let api = two_control_planes().await;
+    let outcome = meshctl(&["get", "proxies", "--api", &api, "-o", "json"]).await;
+    let proxies: Value = serde_json::from_str(&outcome.out).unwrap();
+    let ids: Vec<&str> =
+        proxies.as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["a", "moved", "z"]);
+    assert_eq!(proxies[1]["connected_seconds"], 3);
+}
+
+#[tokio::test]
+async fn a_replica_that_is_gone_is_named_and_hides_nothing() {
+    let (there, gone) = (two_control_planes().await, nobody().await);
+    let outcome = meshctl(&["get", "problems", "--api", &format!("{there},{gone}")]).await;
+    assert_eq!(outcome.exit_code(), 0);
+    assert!(outcome.out.contains("registration a"), "{outcome:?}");
+    assert!(outcome.err.starts_with(&format!("{gone}: does not answer (")), "{outcome:?}");
+    assert!(outcome.err.contains("check that a control plane runs there"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn no_replica_at_all_is_exit_code_3_with_the_next_step() {
+    let outcome = meshctl(&["get", "systems", "--api", &nobody().await]).await;
+    assert_eq!((outcome.exit_code(), outcome.out.as_str()), (3, ""));
+    assert!(outcome.failure().contains("say with --api where they are"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_nobody_has_is_exit_code_1() {
+    let outcome = meshctl(&["explain", "nobody", "--api", &two_control_planes().await]).await;
+    assert_eq!(outcome.exit_code(), 1);
+    assert!(outcome.failure().contains("see meshctl get proxies"), "{outcome:?}");
+}

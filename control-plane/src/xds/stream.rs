@@ -216,7 +216,7 @@ impl AdsStream {
         events: &mut Vec<Event>,
         is_open: &dyn Fn(&Passing<'_>) -> bool,
     ) -> Option<Vec<Item>> {
-        if state.is_settled() && !state.is_answer_owed {
+        if state.is_settled() && !state.is_owed() {
             return None;
         }
         let mut gate = GateKeeper { is_open, patience: step.gate.patience(), expired: Vec::new() };

@@ -79,12 +79,13 @@ impl TypeState {
             }
         }
         let items = self.collect(phase, set, gate, now);
-        let is_owed = phase == Phase::Put && self.is_answer_owed && self.waiting.is_empty();
+        let is_owed = phase == Phase::Put && self.is_owed() && self.waiting.is_empty();
         if items.is_empty() && !is_owed {
             return None;
         }
         if phase == Phase::Put {
             self.is_answer_owed = false;
+            self.is_state_owed = false;
         }
         Some(items)
     }

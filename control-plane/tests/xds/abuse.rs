@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use control_plane::xds::resources::ResourceType::{Cluster, Endpoints};
-use control_plane::xds::server::XdsConfig;
+use control_plane::xds::server::{NoStatus, XdsConfig};
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::AsyncWriteExt as _;
@@ -137,4 +137,23 @@ async fn a_client_that_does_not_read_delays_nobody_and_gets_the_newest_in_the_en
         }
     }
     assert!(seen <= 3, "{seen} generations reached a proxy that did not read");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_says_nothing_and_does_not_hold_up_the_shutdown() {
+    let drain = Duration::from_millis(100);
+    let mut server = Server::start(XdsConfig { drain, ..XdsConfig::default() }).await;
+    let mut deaf = server.delta().await;
+    deaf.hello(node("deaf")).await;
+    assert_eq!(deaf.told().await, "cluster");
+    server.put(Cluster, "big", &vec![7; 20 << 20]);
+    server.put(Endpoints, "x", b"1");
+    deaf.send(delta_request(Endpoints, &["x"])).await;
+    soon("the silence of the stream", async {
+        while server.proxies.status("deaf").await != Err(NoStatus::Stalled) {}
+    })
+    .await;
+    server.shutdown.cancel();
+    soon("the end of the server", server.task).await.unwrap();
+    drop(deaf);
 }

@@ -95,6 +95,17 @@ impl Server {
 
     /// Puts a resource whose bytes are `content`, and publishes the set.
     pub(crate) fn put(&mut self, kind: ResourceType, name: &str, content: &[u8]) {
+        self.put_naming(kind, name, content, &[]);
+    }
+
+    /// Puts a resource that names clusters.
+    pub(crate) fn put_naming(
+        &mut self,
+        kind: ResourceType,
+        name: &str,
+        content: &[u8],
+        clusters: &[&str],
+    ) {
         let any = Any { type_url: kind.type_url().to_owned(), value: content.to_vec() };
         let any = any.encode_to_vec();
         let encoded = Encoded {
@@ -102,9 +113,18 @@ impl Server {
             name: name.into(),
             version: Version::of(&any),
             any: any.into(),
-            clusters: [].into(),
+            clusters: clusters.iter().map(|name| ResourceName::from(*name)).collect(),
         };
         self.resources.insert((kind, name.into()), Arc::new(encoded));
+        self.publish(kind, name);
+    }
+
+    pub(crate) fn remove(&mut self, kind: ResourceType, name: &str) {
+        self.resources.remove(&(kind, name.into()));
+        self.publish(kind, name);
+    }
+
+    fn publish(&mut self, kind: ResourceType, name: &str) {
         let old = self.sets.borrow().clone();
         let [clusters, endpoints, secrets, listeners, routes] = ResourceType::ALL.map(|of| {
             if of != kind {

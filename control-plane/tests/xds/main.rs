@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test that cannot go on fails")]
 
 mod abuse;
+mod envoy;
 mod harness;
 mod life;
 mod streams;

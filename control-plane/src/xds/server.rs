@@ -3,7 +3,7 @@
 //! In: gRPC streams of proxies, each one's resources from a [`ProxySource`], the end of the process.
 //! Out: streams that carry the resources, a [`ProxyTable`], metrics. `app.rs` calls [`serve`].
 //!
-//! **Invariants**: `tonic::Status` is made here and in [`connection`] only; a stream is a value that the transport
+//! **Invariants**: `tonic::Status` is made here and in `connection` only; a stream is a value that the transport
 //! polls; randomness is an argument. No resource is built here, and no protocol decision is taken.
 
 use std::convert::Infallible;

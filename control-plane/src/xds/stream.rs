@@ -32,6 +32,9 @@ use draft::{GateKeeper, Passing};
 use gates::{has_clusters, may_leave, warm_again};
 use type_state::{Item, TypeState};
 
+/// Characters that are kept of a refusal's message.
+const MAX_MESSAGE: usize = 2000;
+
 /// A response to be encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -162,7 +165,7 @@ impl AdsStream {
             }
             return;
         };
-        let message: Arc<str> = Arc::from(message);
+        let message: Arc<str> = message.chars().take(MAX_MESSAGE).collect::<String>().into();
         if let Some((flight, culprit)) = state.refuse(nonce, &message) {
             let resources = flight.items.into_iter().map(|item| item.name).collect();
             self.events.push(Event::Nacked { kind, resources, message: message.clone() });

@@ -3,7 +3,7 @@
 //! In: gRPC streams of proxies, each one's resources from a [`ProxySource`], the end of the process.
 //! Out: streams that carry the resources, a [`ProxyTable`], metrics. `app.rs` calls [`serve`].
 //!
-//! **Invariants**: `tonic::Status` is made here and in [`connection`] only; a stream is a value that the transport
+//! **Invariants**: `tonic::Status` is made here and in `connection` only; a stream is a value that the transport
 //! polls; randomness is an argument. No resource is built here, and no protocol decision is taken.
 
 use std::convert::Infallible;
@@ -39,7 +39,7 @@ pub use node::{BadNode, ProxyNode};
 pub use proxies::{ConnectedProxy, NoStatus, ProxyTable};
 pub use transport::{XdsConfig, XdsServerError, XdsTls, serve, server_builder};
 
-use connection::Connection;
+use connection::{Connection, judge};
 use metrics::Ended;
 use throttle::Throttle;
 
@@ -123,7 +123,8 @@ impl<S: ProxySource> Shared<S> {
             self.metrics.ended(Ended::Silent);
             return Err(Status::deadline_exceeded("no request came on this stream"));
         };
-        let first = first?.ok_or_else(|| Status::cancelled("no request came on this stream"))?;
+        let first = first.map_err(|status| judge(status, &self.metrics))?;
+        let first = first.ok_or_else(|| Status::cancelled("no request came on this stream"))?;
         let node = Arc::new(self.identify(&first, peer)?);
         let mut sets = self.source.subscribe(node.clone()).await.map_err(|refusal| {
             let ended = if matches!(refusal, Refusal::NotReady(_)) {

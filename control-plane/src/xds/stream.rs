@@ -16,6 +16,7 @@ use crate::xds::order::{Gate, PUSH_ORDER, Phase, Step};
 use crate::xds::resources::{Encoded, ResourceName, ResourceSet, ResourceType, Version};
 
 mod draft;
+mod gates;
 mod nack;
 mod placeholder;
 mod request;
@@ -28,7 +29,11 @@ pub use request::{Answers, MAX_NAME_LENGTH, MAX_NAMES, Mode, Names, Request, Req
 pub use status::{ResourceState, ResourceStatus, StreamStatus, TypeStatus};
 
 use draft::{GateKeeper, Passing};
-use type_state::{Item, Need, TypeState};
+use gates::{has_clusters, may_leave, warm_again};
+use type_state::{Item, TypeState};
+
+/// Characters that are kept of a refusal's message.
+const MAX_MESSAGE: usize = 2000;
 
 /// A response to be encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,7 +165,7 @@ impl AdsStream {
             }
             return;
         };
-        let message: Arc<str> = Arc::from(message);
+        let message: Arc<str> = message.chars().take(MAX_MESSAGE).collect::<String>().into();
         if let Some((flight, culprit)) = state.refuse(nonce, &message) {
             let resources = flight.items.into_iter().map(|item| item.name).collect();
             self.events.push(Event::Nacked { kind, resources, message: message.clone() });
@@ -216,7 +221,7 @@ impl AdsStream {
         events: &mut Vec<Event>,
         is_open: &dyn Fn(&Passing<'_>) -> bool,
     ) -> Option<Vec<Item>> {
-        if state.is_settled() && !state.is_answer_owed {
+        if state.is_settled() && !state.is_owed() {
             return None;
         }
         let mut gate = GateKeeper { is_open, patience: step.gate.patience(), expired: Vec::new() };
@@ -277,48 +282,6 @@ impl AdsStream {
     pub fn status(&self) -> StreamStatus {
         let types = self.types.iter();
         StreamStatus { types: types.map(|state| state.status(self.set.of(state.kind))).collect() }
-    }
-}
-
-/// Whether every cluster that a listener or route names is held by the proxy.
-///
-/// Clusters that are not in the set, or that the proxy refuses, are not waited for; nor is CDS, where the proxy does
-/// not take all of it: proxyless gRPC clients ask for clusters only after their routes.
-fn has_clusters(passing: &Passing<'_>, clusters: &TypeState, set: &ResourceSet) -> bool {
-    let Passing::Put(content) = passing else { return true };
-    let is_missing = |name: &ResourceName| {
-        set.clusters.resources.get(name).is_some_and(|cluster| {
-            !clusters.held.contains_key(name)
-                && clusters.nacks.refusal(name, cluster.version).is_none()
-        })
-    };
-    !clusters.subscription.is_wildcard() || !content.clusters.iter().any(is_missing)
-}
-
-/// Whether nothing speaks of a cluster any more.
-///
-/// What a proxy brought from another stream may be referred to by listeners and routes that it has yet to ask for.
-fn may_leave(passing: &Passing<'_>, listeners: &TypeState, routes: &TypeState) -> bool {
-    let Passing::Remove { name, is_sent_here } = passing else { return true };
-    [listeners, routes].into_iter().all(|state| {
-        state.is_settled()
-            && !state.names_cluster(name)
-            && (*is_sent_here || state.subscription.is_asked())
-    })
-}
-
-/// Envoy warms a cluster that it was sent anew, until endpoints and secrets come again.
-fn warm_again(clusters: &[Item], endpoints: &mut TypeState, secrets: &mut TypeState) {
-    for item in clusters.iter().filter(|item| item.content.is_some()) {
-        if endpoints.subscription.covers(&item.name) {
-            endpoints.need(&item.name, Need::Always);
-        }
-    }
-    if clusters.iter().any(|item| item.content.is_some()) {
-        let names: Vec<ResourceName> = secrets.subscription.named().iter().cloned().collect();
-        for name in names {
-            secrets.need(&name, Need::Always);
-        }
     }
 }
 

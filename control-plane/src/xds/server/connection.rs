@@ -96,7 +96,7 @@ impl<R: DiscoveryRequest> Connection<R> {
                     self.is_over = true;
                     return None;
                 }
-                News::Request(Err(status)) => return self.end(self.judge(status)),
+                News::Request(Err(status)) => return self.end(judge(status, &self.metrics)),
                 News::Set(true) => {
                     let set = self.sets.borrow_and_update().clone();
                     self.stream.update(set);
@@ -172,21 +172,6 @@ impl<R: DiscoveryRequest> Connection<R> {
         Err(Status::invalid_argument("`node` differs from the stream's first; open a new stream"))
     }
 
-    /// What a failure to read a request means to its sender.
-    fn judge(&self, status: Status) -> Status {
-        match status.code() {
-            Code::Internal => {
-                self.metrics.ended(Ended::BadRequest);
-                Status::invalid_argument(format!("malformed request: {}", status.message()))
-            }
-            Code::OutOfRange | Code::ResourceExhausted => {
-                self.metrics.ended(Ended::BadRequest);
-                Status::resource_exhausted(format!("oversized request: {}", status.message()))
-            }
-            _ => status,
-        }
-    }
-
     fn end(&mut self, status: Status) -> Option<Result<Bytes, Status>> {
         self.is_over = true;
         Some(Err(status))
@@ -214,6 +199,21 @@ impl<R: DiscoveryRequest> Connection<R> {
                 }
             }
         }
+    }
+}
+
+/// What a failure to read a request means to its sender.
+pub(super) fn judge(status: Status, metrics: &XdsMetrics) -> Status {
+    match status.code() {
+        Code::Internal => {
+            metrics.ended(Ended::BadRequest);
+            Status::invalid_argument(format!("malformed request: {}", status.message()))
+        }
+        Code::OutOfRange | Code::ResourceExhausted => {
+            metrics.ended(Ended::BadRequest);
+            Status::resource_exhausted(format!("oversized request: {}", status.message()))
+        }
+        _ => status,
     }
 }
 

@@ -105,7 +105,10 @@ pub fn server_builder(config: &XdsConfig) -> Result<Server, XdsServerError> {
     server.tls_config(settings).map_err(XdsServerError::Tls)
 }
 
-/// Serves xDS, health and reflection until the server's shutdown has ended every stream.
+/// How long the server outlasts its drain: a proxy that does not read never hears that its stream ended.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves xDS, health and reflection until the server's shutdown has ended every stream, or its drain is long over.
 ///
 /// `ready` is what the health service says of the discovery service.
 ///
@@ -122,6 +125,7 @@ pub async fn serve<S: ProxySource>(
         .build_v1()
         .map_err(XdsServerError::Reflection)?;
     let shutdown = xds.0.shutdown.clone();
+    let limit = xds.0.config.drain + GRACE;
     let server = server_builder(&xds.0.config)?
         .add_service(xds)
         .add_service(health)
@@ -132,6 +136,7 @@ pub async fn serve<S: ProxySource>(
         );
     tokio::select! {
         served = server => served.map_err(XdsServerError::Serve),
+        () = async { shutdown.cancelled().await; tokio::time::sleep(limit).await } => Ok(()),
         never = report_health::<S>(reporter, ready) => match never {},
     }
 }

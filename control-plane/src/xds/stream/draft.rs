@@ -79,12 +79,13 @@ impl TypeState {
             }
         }
         let items = self.collect(phase, set, gate, now);
-        let is_owed = phase == Phase::Put && self.is_answer_owed && self.waiting.is_empty();
+        let is_owed = phase == Phase::Put && self.is_owed() && self.waiting.is_empty();
         if items.is_empty() && !is_owed {
             return None;
         }
         if phase == Phase::Put {
             self.is_answer_owed = false;
+            self.is_state_owed = false;
         }
         Some(items)
     }
@@ -108,9 +109,12 @@ impl TypeState {
         now: Instant,
     ) -> Vec<Item> {
         let mut items = Vec::new();
-        let mut size = 0;
+        let (mut size, mut is_full) = (0, false);
         let mut pending = std::mem::take(&mut self.pending);
         pending.retain(|name, need| {
+            if is_full {
+                return true;
+            }
             let content = match (self.decide(name, *need, set), phase) {
                 (Decision::Settled, _) => {
                     self.waiting.remove(name);
@@ -126,7 +130,8 @@ impl TypeState {
                 _ => return true,
             };
             let bytes = name.len() + content.as_ref().map_or(0, |content| content.any.len());
-            if size > 0 && size + bytes > CHUNK && !self.is_full_state() {
+            is_full = size > 0 && size + bytes > CHUNK && !self.is_full_state();
+            if is_full {
                 return true;
             }
             if !self.passes(name, content.as_deref(), phase, gate, now) {

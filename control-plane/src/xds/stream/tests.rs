@@ -1,6 +1,7 @@
 //! The protocol's rules, a sentence each, against the state machine alone.
 
 mod delta;
+mod model;
 mod nack;
 mod order;
 mod proxy;

@@ -68,6 +68,9 @@ pub(super) struct TypeState {
     pub pending: BTreeMap<ResourceName, Need>,
     /// The next response goes out even if it is empty.
     pub is_answer_owed: bool,
+    /// State of the world: the proxy refused before it accepted anything, so that what it holds is not known.
+    pub is_state_owed: bool,
+    has_accepted: bool,
     /// Names that wait at a gate, since when.
     pub waiting: BTreeMap<ResourceName, Instant>,
     pub in_flight: Option<InFlight>,
@@ -83,6 +86,8 @@ impl TypeState {
             held: BTreeMap::new(),
             pending: BTreeMap::new(),
             is_answer_owed: false,
+            is_state_owed: false,
+            has_accepted: false,
             waiting: BTreeMap::new(),
             in_flight: None,
             nacks: Nacks::default(),
@@ -130,8 +135,9 @@ impl TypeState {
         self.forget_uncovered();
         if let Names::Whole { version, .. } = names
             && change.is_first
+            && self.subscription.is_wildcard()
         {
-            self.believe_version(version, set, is_renewed);
+            self.believe_version(version, set);
         }
     }
 
@@ -153,25 +159,20 @@ impl TypeState {
     }
 
     /// State of the world: the proxy tells the version of all that it holds from an earlier stream.
-    fn believe_version(&mut self, version: &str, set: &TypeSet, is_renewed: impl Fn(&str) -> bool) {
-        let wanted =
-            set.resources.values().filter(|content| self.subscription.covers(&content.name));
-        let wanted: Vec<_> = wanted.cloned().collect();
-        let ours = state_version(wanted.iter().map(|content| (&*content.name, content.version)));
+    ///
+    /// With a wildcard only: who lists names may have dropped one and asked again since it saw that version.
+    fn believe_version(&mut self, version: &str, set: &TypeSet) {
+        let wanted = set.resources.values();
+        let ours = state_version(wanted.map(|content| (&*content.name, content.version)));
         if Version::parse(version) != Some(ours) {
             return;
         }
         self.is_answer_owed = false;
-        for content in wanted {
-            if !is_renewed(&content.name) {
-                self.pending.remove(&content.name);
-            }
-            let held = Held {
-                version: content.version,
-                content: Some(content.clone()),
-                is_sent_here: false,
-            };
-            self.held.insert(content.name.clone(), held);
+        self.has_accepted = true;
+        self.pending.clear();
+        for (name, content) in &set.resources {
+            let (version, content) = (content.version, Some(content.clone()));
+            self.held.insert(name.clone(), Held { version, content, is_sent_here: false });
         }
     }
 
@@ -212,6 +213,8 @@ impl TypeState {
     /// The response in flight was accepted; returns it.
     pub(super) fn accept(&mut self, nonce: u64) -> Option<InFlight> {
         let flight = self.in_flight.take_if(|flight| flight.nonce == nonce)?;
+        self.has_accepted = true;
+        self.is_state_owed = false;
         for item in &flight.items {
             if !self.subscription.covers(&item.name) {
                 continue;
@@ -246,8 +249,14 @@ impl TypeState {
                 None => drop(self.held.remove(&item.name)),
             }
         }
+        self.is_state_owed = self.is_full_state() && !self.has_accepted && !suspects.is_empty();
         let culprit = self.nacks.refuse(suspects, message);
         Some((flight, culprit))
+    }
+
+    /// Whether a response must go out even if nothing is in it that the proxy lacks.
+    pub(super) const fn is_owed(&self) -> bool {
+        self.is_answer_owed || self.is_state_owed
     }
 
     /// Whether the proxy has answered for everything that it is to have.

@@ -89,7 +89,7 @@ fn a_version_alone_is_no_refusal() {
 }
 
 #[test]
-fn a_reconnecting_proxy_that_has_everything_hears_nothing() {
+fn a_reconnecting_proxy_that_has_all_clusters_and_listeners_hears_nothing_of_them() {
     let resources = [(Cluster, "a=1"), (Endpoints, "a=1"), (Listener, "l=1")];
     let mut proxy = Proxy::sotw(&resources);
     let mut versions = Vec::new();
@@ -103,7 +103,8 @@ fn a_reconnecting_proxy_that_has_everything_hears_nothing() {
     for (kind, names, version) in &versions {
         again.list(*kind, names, version);
     }
-    assert_eq!(again.told(), NOTHING);
+    // A list of names may have lost one and got it back since its version was seen.
+    assert_eq!(again.told_and_acked(), ["endpoints a=1"]);
     again.change(&[(Endpoints, "a=2"), (Cluster, "b=1")]);
     assert_eq!(again.told_and_acked(), ["cluster a=1 b=1", "endpoints a=2"]);
 }

@@ -1,0 +1,379 @@
+//! Random worlds, random clients: whatever the order of events, both ends agree when nothing happens any more.
+//!
+//! The client is written from the protocol's description, not from the server: it applies what it accepts, refuses a
+//! response with a bad resource as a whole, answers late, and asks for endpoints and routes as Envoy does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::proxy::*;
+use crate::xds::stream::*;
+
+/// What happens next.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Cluster, and endpoints of its name, get this content; `None`: they leave.
+    Service(u8, Option<u8>),
+    /// New endpoints of a service that is there.
+    Endpoints(u8, u8),
+    /// Routes `r` name these services, as far as they exist.
+    Routes(BTreeSet<u8>),
+    /// A listener gets this content; `None`: it leaves.
+    Listener(u8, Option<u8>),
+    /// The stream sends a response, if it has one.
+    Send,
+    /// The client answers the oldest response.
+    Answer,
+    /// The stream breaks; the client comes back with what it has.
+    Reconnect,
+    /// Seconds pass.
+    Wait(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let content = || prop_oneof![4 => (0..4_u8).prop_map(Some), 1 => Just(None)];
+    let step = prop_oneof![
+        4 => (0..5_u8, content()).prop_map(|(n, content)| Step::Service(n, content)),
+        3 => (0..5_u8, 0..4_u8).prop_map(|(n, content)| Step::Endpoints(n, content)),
+        2 => proptest::collection::btree_set(0..5_u8, 0..4).prop_map(Step::Routes),
+        2 => (0..3_u8, content()).prop_map(|(n, content)| Step::Listener(n, content)),
+        8 => Just(Step::Send),
+        6 => Just(Step::Answer),
+        1 => Just(Step::Reconnect),
+        1 => (0..12_u8).prop_map(Step::Wait),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+/// Content 3 of a cluster or listener is one that the client refuses.
+fn text(content: u8) -> String {
+    if content == 3 { "bad".to_owned() } else { content.to_string() }
+}
+
+/// The specification's client.
+#[derive(Debug, Default)]
+struct Client {
+    holds: BTreeMap<(ResourceType, ResourceName), Arc<Encoded>>,
+    asked: BTreeMap<ResourceType, BTreeSet<ResourceName>>,
+    versions: BTreeMap<ResourceType, String>,
+    unanswered: std::collections::VecDeque<Response>,
+    refused: BTreeSet<(ResourceType, ResourceName, Version)>,
+}
+
+impl Client {
+    fn names(&self, kind: ResourceType) -> Vec<ResourceName> {
+        self.holds.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// Applies a response, or returns why not.
+    fn apply(&mut self, mode: Mode, response: &Response) -> Option<String> {
+        let bad = response.resources.iter().find(|content| content.any.starts_with(b"bad"));
+        if let Some(bad) = bad {
+            return Some(format!("{} is bad", bad.name));
+        }
+        if mode == Mode::Sotw && response.kind.has_wildcard() {
+            self.holds.retain(|(kind, _), _| *kind != response.kind);
+        }
+        for content in &response.resources {
+            self.holds.insert((response.kind, content.name.clone()), content.clone());
+        }
+        for name in &response.removed {
+            self.holds.remove(&(response.kind, name.clone()));
+        }
+        if let Some(version) = response.version {
+            self.versions.insert(response.kind, version.to_string());
+        }
+        None
+    }
+
+    /// What Envoy asks for of a type: endpoints of its clusters, routes while it has a listener.
+    fn wants(&self, kind: ResourceType) -> BTreeSet<ResourceName> {
+        match kind {
+            Endpoints => self.names(Cluster).into_iter().collect(),
+            Routes if !self.names(Listener).is_empty() => ["r".into()].into(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// The request that follows an answer or opens a type.
+    fn request(
+        &mut self,
+        mode: Mode,
+        kind: ResourceType,
+        answers: Answers,
+        error: Option<String>,
+    ) -> Request {
+        let wants = self.wants(kind);
+        let is_first = !self.asked.contains_key(&kind);
+        let asked = self.asked.insert(kind, wants.clone()).unwrap_or_default();
+        let strings =
+            |names: Vec<&ResourceName>| names.into_iter().map(ToString::to_string).collect();
+        let names = match mode {
+            Mode::Sotw => Names::Whole {
+                names: strings(wants.iter().collect()),
+                version: self.versions.get(&kind).cloned().unwrap_or_default(),
+            },
+            Mode::Delta => {
+                let held = self.holds.iter().filter(|((of, name), _)| {
+                    is_first && *of == kind && (kind.has_wildcard() || wants.contains(name))
+                });
+                Names::Change {
+                    subscribe: strings(wants.difference(&asked).collect()),
+                    unsubscribe: strings(asked.difference(&wants).collect()),
+                    initial: held
+                        .map(|((_, name), it)| (name.to_string(), it.version.to_string()))
+                        .collect(),
+                }
+            }
+        };
+        // What is no longer asked for is dropped with its last referrer.
+        self.holds
+            .retain(|(of, name), _| *of != kind || kind.has_wildcard() || wants.contains(name));
+        Request { kind, answers, error, names }
+    }
+}
+
+/// Both ends and the network between them.
+#[derive(Debug)]
+struct Play {
+    proxy: Proxy,
+    client: Client,
+    sent_here: BTreeMap<(ResourceType, ResourceName), Version>,
+    last_sent: BTreeMap<ResourceType, Instant>,
+}
+
+impl Play {
+    fn new(mode: Mode) -> Self {
+        let mut play = Self {
+            proxy: Proxy::new(mode, World::default()),
+            client: Client::default(),
+            sent_here: BTreeMap::new(),
+            last_sent: BTreeMap::new(),
+        };
+        play.open();
+        play
+    }
+
+    fn mode(&self) -> Mode {
+        self.proxy.stream.mode()
+    }
+
+    fn open(&mut self) {
+        for kind in [Cluster, Endpoints, Listener, Routes] {
+            let request = self.client.request(self.mode(), kind, Answers::Nothing, None);
+            self.proxy.request(&request);
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Service(n, Some(content)) => {
+                let cluster = format!("s{n}={}", text(*content));
+                self.proxy.change(&[(Cluster, &cluster), (Endpoints, &format!("s{n}=e"))]);
+                self.mend_routes();
+            }
+            Step::Service(n, None) => {
+                let gone = format!("-s{n}");
+                self.proxy.world.remove(Cluster, gone.trim_start_matches('-'));
+                self.proxy.world.remove(Endpoints, gone.trim_start_matches('-'));
+                self.mend_routes();
+            }
+            Step::Endpoints(n, content) => {
+                let name = ResourceName::from(format!("s{n}"));
+                if self.proxy.stream.set().endpoints.resources.contains_key(&name) {
+                    self.proxy.change(&[(Endpoints, &format!("s{n}=e{content}"))]);
+                }
+            }
+            Step::Routes(services) => self.route_to(services.iter().map(|n| format!("s{n}"))),
+            Step::Listener(n, Some(content)) => {
+                self.proxy.change(&[(Listener, &format!("l{n}={}", text(*content)))]);
+            }
+            Step::Listener(n, None) => self.proxy.change(&[(Listener, &format!("-l{n}"))]),
+            Step::Send => drop(self.send()),
+            Step::Answer => drop(self.answer()),
+            Step::Reconnect => self.reconnect(),
+            Step::Wait(seconds) => self.proxy.wait(u64::from(*seconds)),
+        }
+    }
+
+    /// Sets are consistent in themselves: routes name only clusters that are there.
+    fn mend_routes(&mut self) {
+        let routes = self.proxy.stream.set().routes.resources.get("r").cloned();
+        let named = routes.iter().flat_map(|routes| routes.clusters.iter());
+        let named: Vec<String> = named.map(ToString::to_string).collect();
+        self.route_to(named.into_iter());
+    }
+
+    fn route_to(&mut self, services: impl Iterator<Item = String>) {
+        let set = self.proxy.world.publish();
+        let known: Vec<_> =
+            services.filter(|name| set.clusters.resources.contains_key(name.as_str())).collect();
+        self.proxy.change(&[(Routes, &format!("r=to>{}", known.join(",")))]);
+    }
+
+    fn send(&mut self) -> Option<()> {
+        let response = self.proxy.next()?;
+        for content in &response.resources {
+            let key = (response.kind, content.name.clone(), content.version);
+            let is_again = self.client.refused.contains(&key);
+            assert!(!is_again, "{key:?} was refused alone and is sent again");
+        }
+        let last_sent = self.last_sent.insert(response.kind, self.proxy.now);
+        let is_overdue = last_sent.is_some_and(|at| self.proxy.now - at >= Duration::from_secs(30));
+        let mut in_flight = self.client.unanswered.iter();
+        let is_alone = in_flight.all(|other| other.kind != response.kind);
+        assert!(is_alone || is_overdue, "one un-ACKed response of a type");
+        self.check_order(&response);
+        if self.mode() == Mode::Delta && response.kind.has_wildcard() {
+            for content in &response.resources {
+                let key = (response.kind, content.name.clone());
+                let last = self.sent_here.insert(key.clone(), content.version);
+                let is_held =
+                    self.client.holds.get(&key).map(|it| it.version) == Some(content.version);
+                assert!(
+                    !(is_held && last == Some(content.version)),
+                    "{key:?} is sent again unchanged"
+                );
+            }
+        }
+        self.client.unanswered.push_back(response);
+        Some(())
+    }
+
+    /// No routes to a cluster that the client does not have, and no loss of one that its routes name.
+    fn check_order(&mut self, response: &Response) {
+        let events = self.proxy.stream.take_events();
+        if events.iter().any(|event| matches!(event, Event::GateExpired { .. })) {
+            return;
+        }
+        let is_refused = |name: &ResourceName| {
+            let status = self.proxy.stream.status();
+            let clusters = &status.types.first().unwrap().resources;
+            clusters.iter().any(|r| r.name == *name && matches!(r.state, ResourceState::Nacked(_)))
+        };
+        for content in &response.resources {
+            for cluster in content.clusters.iter() {
+                let is_there = self.client.holds.contains_key(&(Cluster, cluster.clone()));
+                assert!(is_there || is_refused(cluster), "routes before cluster {cluster}");
+            }
+        }
+        let routes = self.client.holds.get(&(Routes, "r".into()));
+        for gone in response.removed.iter().filter(|_| response.kind == Cluster) {
+            let is_named = routes.is_some_and(|routes| routes.clusters.contains(gone));
+            assert!(!is_named, "cluster {gone} leaves while routes name it");
+        }
+    }
+
+    fn answer(&mut self) -> Option<()> {
+        let response = self.client.unanswered.pop_front()?;
+        let error = self.client.apply(self.mode(), &response);
+        if error.is_some() && response.resources.len() == 1 && self.mode() == Mode::Delta {
+            let content = response.resources.first().unwrap();
+            self.client.refused.insert((response.kind, content.name.clone(), content.version));
+        }
+        let answers = Answers::Nonce(response.nonce);
+        let request = self.client.request(self.mode(), response.kind, answers, error);
+        self.proxy.request(&request);
+        for kind in [Endpoints, Routes] {
+            if self.client.wants(kind) != self.client.asked.get(&kind).cloned().unwrap_or_default()
+            {
+                let request = self.client.request(self.mode(), kind, Answers::Nothing, None);
+                self.proxy.request(&request);
+            }
+        }
+        Some(())
+    }
+
+    fn reconnect(&mut self) {
+        let set = self.proxy.world.publish();
+        self.proxy.stream = AdsStream::new(self.mode(), set);
+        self.client.unanswered.clear();
+        self.client.refused.clear();
+        self.client.asked.clear();
+        self.sent_here.clear();
+        self.open();
+    }
+
+    /// Lets both ends talk until neither has anything to say.
+    fn settle(&mut self) {
+        for _ in 0..1000 {
+            if self.send().is_some() || self.answer().is_some() {
+                continue;
+            }
+            let Some(deadline) = self.proxy.stream.deadline() else { return };
+            self.proxy.now = self.proxy.now.max(deadline);
+            if self.proxy.stream.deadline().is_some_and(|at| at > self.proxy.now) {
+                continue;
+            }
+            if self.send().is_none() && self.proxy.stream.deadline().is_none() {
+                return;
+            }
+        }
+        panic!("both ends talk without end: {:?}", self.proxy.stream);
+    }
+
+    /// The client has the newest of everything that it asks for and accepts; the rest is named as refused.
+    fn check_agreement(&self) {
+        let set = self.proxy.stream.set().clone();
+        for of in &self.proxy.stream.status().types {
+            for resource in &of.resources {
+                let held = self.client.holds.get(&(of.kind, resource.name.clone()));
+                match &resource.state {
+                    ResourceState::Acked => assert_eq!(held.unwrap().version, resource.version),
+                    ResourceState::Nacked(_) => {
+                        let wanted = &set.of(of.kind).resources[&resource.name];
+                        assert!(
+                            wanted.any.starts_with(b"bad"),
+                            "{resource:?} is held back for nothing"
+                        );
+                    }
+                    ResourceState::Unasked => {
+                        assert!(!self.client.wants(of.kind).contains(&resource.name));
+                    }
+                    ResourceState::Pending => panic!("{resource:?} never settles"),
+                }
+            }
+        }
+        for name in self.client.names(Cluster) {
+            assert!(set.clusters.resources.contains_key(&name), "{name} was never taken away");
+        }
+    }
+}
+
+fn play(mode: Mode, steps: &[Step]) {
+    let mut play = Play::new(mode);
+    for step in steps {
+        play.take(step);
+    }
+    play.settle();
+    play.check_agreement();
+    play.reconnect();
+    let set = play.proxy.stream.set().clone();
+    let kinds = [&set.clusters, &set.listeners];
+    let mut wanted = kinds.into_iter().flat_map(|of| of.resources.values());
+    if wanted.any(|content| content.any.starts_with(b"bad")) {
+        return;
+    }
+    // Who holds nothing is answered, if only with nothing. In state of the world lists of names are answered anew.
+    let is_news = |it: &Response| {
+        !(it.resources.is_empty() && it.removed.is_empty())
+            && (mode == Mode::Delta || it.kind.has_wildcard())
+    };
+    let news: Vec<_> = std::iter::from_fn(|| play.proxy.next()).filter(is_news).collect();
+    assert_eq!(news, [], "a reconnect without news is silent");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_delta_client_and_the_stream_agree_at_rest(steps in steps()) {
+        play(Mode::Delta, &steps);
+    }
+
+    #[test]
+    fn a_state_of_the_world_client_and_the_stream_agree_at_rest(steps in steps()) {
+        play(Mode::Sotw, &steps);
+    }
+}

@@ -1,0 +1,116 @@
+//! Resources arrive, changes follow, refusals show.
+
+use control_plane::xds::resources::ResourceType::{Cluster, Endpoints};
+use control_plane::xds::server::{NoStatus, XdsConfig};
+use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
+use prometheus_client::encoding::text::encode;
+
+use crate::harness::*;
+
+#[tokio::test]
+async fn a_delta_proxy_gets_its_resources_and_each_change() {
+    let mut server = Server::start(XdsConfig::default()).await;
+    server.put(Cluster, "orders", b"1");
+    server.put(Endpoints, "orders", b"1");
+    let mut proxy = server.delta().await;
+    proxy.hello(node("a")).await;
+    assert_eq!(proxy.told().await, "cluster orders");
+    proxy.send(delta_request(Endpoints, &["orders"])).await;
+    assert_eq!(proxy.told().await, "endpoints orders");
+    server.put(Endpoints, "orders", b"2");
+    assert_eq!(proxy.told().await, "endpoints orders");
+    server.put(Cluster, "quotes", b"1");
+    assert_eq!(proxy.told().await, "cluster quotes");
+}
+
+#[tokio::test]
+async fn a_state_of_the_world_proxy_gets_its_resources_and_each_change() {
+    let mut server = Server::start(XdsConfig::default()).await;
+    server.put(Cluster, "orders", b"1");
+    let (requests, mut responses) = server.sotw().await;
+    for count in 1..4 {
+        let response = soon("clusters", responses.message()).await.unwrap().unwrap();
+        assert_eq!(response.resources.len(), count);
+        let ack = DiscoveryRequest {
+            version_info: response.version_info,
+            response_nonce: response.nonce,
+            ..sotw_request(Cluster)
+        };
+        requests.send(ack).await.unwrap();
+        server.put(Cluster, &format!("service-{count}"), b"1");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_resource_shows_with_the_proxy_s_own_words_and_the_rest_lands() {
+    let mut server = Server::start(XdsConfig::default()).await;
+    server.put(Cluster, "bad", b"bad");
+    server.put(Cluster, "good", b"1");
+    let mut proxy = server.delta().await;
+    proxy.hello(node("a")).await;
+    for _ in 0..3 {
+        let response = proxy.next().await.unwrap();
+        let is_bad = response.resources.iter().any(|resource| resource.name == "bad");
+        let answer = DeltaDiscoveryRequest {
+            response_nonce: response.nonce,
+            error_detail: is_bad.then(|| error("lb_policy is not allowed")).flatten(),
+            ..delta_request(Cluster, &[])
+        };
+        proxy.send(answer).await;
+    }
+    let view = loop {
+        let status = soon("status", server.proxies.status("a")).await.unwrap();
+        let view = status.types.first().unwrap().view();
+        if view.pending == 0 {
+            break view;
+        }
+    };
+    assert_eq!(view.acked, 1);
+    assert_eq!(view.nacked.len(), 1);
+    assert_eq!(view.nacked[0].resource, "bad");
+    assert_eq!(view.nacked[0].message, "lb_policy is not allowed");
+    let mut text = String::new();
+    encode(&mut text, &server.registry).unwrap();
+    for line in [
+        "mesh_xds_nacks_total{type=\"cluster\"} 2",
+        "mesh_xds_quarantined_resources_total{type=\"cluster\"} 1",
+        "mesh_xds_streams{mode=\"delta\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_table_knows_who_is_connected() {
+    let server = Server::start(XdsConfig::default()).await;
+    assert_eq!(server.proxies.status("a").await, Err(NoStatus::NotConnected));
+    let mut proxy = server.delta().await;
+    proxy.hello(node("a")).await;
+    assert_eq!(proxy.told().await, "cluster");
+    let listed = server.proxies.list();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].node.id, "a");
+    assert_eq!(listed[0].node.metadata.egress, Some(15001));
+    drop(proxy);
+    soon("the end of the stream", async {
+        while !server.proxies.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_repeated_in_each_request_changes_nothing_and_a_changed_one_ends_the_stream() {
+    let server = Server::start(XdsConfig::default()).await;
+    let mut proxy = server.delta().await;
+    proxy.hello(node("a")).await;
+    assert_eq!(proxy.told().await, "cluster");
+    let request = delta_request(Endpoints, &["x"]);
+    proxy.send(DeltaDiscoveryRequest { node: Some(node("a")), ..request.clone() }).await;
+    assert_eq!(proxy.told().await, "endpoints -x");
+    proxy.send(DeltaDiscoveryRequest { node: Some(node("b")), ..request }).await;
+    let status = proxy.next().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert!(status.message().contains("`node` differs"), "{status}");
+}

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand, ValueEnum};
-use contract::api::{Explanation, Problem, ProxyView, ServiceView, SystemView};
+use contract::api::{Explanation, Problem, ProxyView, ServiceView, Status, SystemView};
 use contract::name::SystemName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,10 +49,21 @@ pub enum Listing {
         #[arg(short, long)]
         instances: bool,
     },
+    /// The control planes themselves: readiness, and how fresh what they know is.
+    Status,
     /// Connected proxies and whether each has what it is to have.
     Proxies,
     /// What is rejected or held back, by name.
     Problems,
+}
+
+/// One control plane's own state.
+#[derive(Debug, Serialize)]
+struct ReplicaStatus {
+    /// Its API address.
+    replica: String,
+    #[serde(flatten)]
+    status: Status,
 }
 
 /// Lists `what`.
@@ -80,6 +91,16 @@ pub async fn list(
                 true => tables::instances(&services, width),
                 false => tables::services(&services, width),
             })
+        }
+        Listing::Status => {
+            let answers = replicas.ask::<Status>("/v1/status", console).await?;
+            let states: Vec<ReplicaStatus> = answers
+                .into_iter()
+                .filter_map(|Answer { replica, value }| {
+                    value.map(|status| ReplicaStatus { replica, status })
+                })
+                .collect();
+            print(&states, output, console, || tables::status(&states, width))
         }
         Listing::Proxies => {
             let proxies = proxies(replicas.ask("/v1/proxies", console).await?);

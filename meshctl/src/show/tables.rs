@@ -10,6 +10,7 @@ use contract::api::{Explanation, Problem, ProxyView, ServiceView, SystemView, Ty
 use contract::name::SystemName;
 
 use crate::console::age;
+use crate::show::ReplicaStatus;
 use crate::store::Replaced;
 
 /// What `callers` can promise while proxies have no certificates.
@@ -83,6 +84,39 @@ pub(super) fn systems(systems: &[SystemView], width: Option<u16>) -> String {
         ]);
     }
     format!("{}\n\n{CALLERS_NOTE}", rows.finish())
+}
+
+pub(super) fn status(states: &[ReplicaStatus], width: Option<u16>) -> String {
+    let head = ["CONTROL PLANE", "VERSION", "READY", "GENERATION", "PROXIES", "SOURCES"];
+    let mut rows = Rows::new(&head, width);
+    for ReplicaStatus { replica, status } in states {
+        let sources: Vec<String> = status
+            .sources
+            .iter()
+            .map(|source| match (source.stale_seconds, &source.error) {
+                (None, _) => format!("{} answers", source.name),
+                (Some(seconds), error) => format!(
+                    "{} has not answered for {}: {}",
+                    source.name,
+                    age(seconds),
+                    error.as_deref().unwrap_or("no reason given")
+                ),
+            })
+            .collect();
+        let ready = match &status.reason {
+            None => yes_or_no(status.ready),
+            Some(reason) => format!("{}: {reason}", yes_or_no(status.ready)),
+        };
+        rows.row(vec![
+            replica.clone(),
+            status.version.clone(),
+            ready,
+            status.generation.to_string(),
+            status.proxies.to_string(),
+            or_dash(sources.join("\n")),
+        ]);
+    }
+    rows.finish()
 }
 
 pub(super) fn services(services: &[ServiceView], width: Option<u16>) -> String {

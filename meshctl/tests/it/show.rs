@@ -14,6 +14,7 @@ async fn control_plane(proxies: Value, problems: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let api = Router::new()
+        .route("/v1/status", get(async || Json(status())))
         .route("/v1/systems", get(async || Json(systems())))
         .route("/v1/services", get(async || Json(services())))
         .route("/v1/proxies", get(async || Json(proxies)))
@@ -38,6 +39,12 @@ fn systems() -> Value {
         {"name": "portfolio", "services": ["positions"], "has_gateway": false, "has_document": false,
          "hosts": [], "callers": null, "routes": []},
     ])
+}
+
+fn status() -> Value {
+    json!({"version": "0.1.0", "ready": true, "reason": "served from disk", "generation": 7, "proxies": 2,
+           "sources": [{"name": "last-good", "stale_seconds": null, "error": null},
+                       {"name": "consul", "stale_seconds": 61, "error": "connection refused"}]})
 }
 
 fn services() -> Value {
@@ -106,6 +113,23 @@ async fn json_is_the_api_s_own_form() {
         proxies.as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["a", "moved", "z"]);
     assert_eq!(proxies[1]["connected_seconds"], 3);
+}
+
+#[tokio::test]
+async fn the_control_planes_say_how_fresh_they_are() {
+    let api = control_plane(json!([]), json!([])).await;
+    let outcome = meshctl(&["get", "status", "--api", &api]).await;
+    for part in [
+        api.as_str(),
+        "yes: served from disk",
+        "last-good answers",
+        "consul has not answered for 1m: connection refused",
+    ] {
+        assert!(outcome.out.contains(part), "{part}: {outcome:?}");
+    }
+    let outcome = meshctl(&["get", "status", "--api", &api, "-o", "json"]).await;
+    let states: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!((&states[0]["replica"], &states[0]["generation"]), (&json!(api), &json!(7)));
 }
 
 #[tokio::test]

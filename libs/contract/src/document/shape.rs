@@ -158,7 +158,7 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
 fn did_you_mean(word: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|other| (distance(word, other), *other)).min();
     match nearest {
-        Some((distance, other)) if distance <= 1 + other.len() / 4 => {
+        Some((distance, other)) if distance <= 1 + other.len() / 3 => {
             format!("; did you mean {other}?")
         }
         _ => String::new(),

@@ -252,6 +252,20 @@ fn text_that_is_no_usable_yaml_is_a_problem_and_never_a_panic() {
 }
 
 #[test]
+fn no_damage_to_a_document_makes_it_panic() {
+    for at in (0..FULL.len()).step_by(11) {
+        for damage in ["", ":", "{", "\n", "'", "&a ", "*a", "\u{0}", "\u{df}", "- "] {
+            let mut text = FULL.to_owned();
+            text.replace_range(at..=at, damage);
+            // Whether it is refused depends on where the damage is; what counts is that every refusal has a line.
+            let problems = parse(&text, Some("trading")).err().unwrap_or_default();
+            let lines = text.lines().count();
+            assert!(problems.iter().all(|p| (1..=lines.max(1)).contains(&p.line)), "{problems:?}");
+        }
+    }
+}
+
+#[test]
 fn services_that_are_not_registered_are_named_with_their_lines() {
     let document = parse(FULL, None).unwrap();
     let known = BTreeSet::from(["orders".parse().unwrap()]);

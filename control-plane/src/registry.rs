@@ -51,7 +51,7 @@ pub enum RegistryEvent {
 /// One registration as the registry has it; meta is not parsed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredInstance {
-    /// Unique among the registrations of the registry's datacenter: for Consul `node/service-id`'s service id.
+    /// For Consul the service id. Unique on its node; with the node, unique in the datacenter.
     pub id: String,
     /// The node (host) it is registered on.
     pub node: String,

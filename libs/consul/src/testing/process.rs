@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::Instant;
 
-use crate::{ConsulClient, ConsulConfig, Query, Secret, Token};
+use crate::{ConsulClient, ConsulConfig, ConsulError, Query, Secret, Token};
 
 /// How the agent runs.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +108,25 @@ impl ConsulProcess {
             config.token = Token::Value(Secret::new(self.management_token()));
         }
         ConsulClient::new(config)
+    }
+
+    /// Any request to `path` below `/v1`, with all rights: ACLs, snapshots, registrations of other nodes.
+    ///
+    /// # Errors
+    /// As Consul answers.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Vec<u8>, ConsulError> {
+        let client = self.client().map_err(|source| ConsulError::Setup {
+            request: format!("{method} /v1/{path}"),
+            source,
+        })?;
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or_default();
+        let request = client.request(method, path.split('/'), None).body(body.into());
+        client.submit(request, "none: the management token may do everything").await
     }
 
     /// Freezes the agent: connections live, nothing answers.

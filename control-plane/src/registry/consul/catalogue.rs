@@ -1,0 +1,354 @@
+//! The listing of services: which exist, one task for each, and how they learn of changes.
+//!
+//! In: the watch of Consul's listing, reports of the services' tasks and of the probe, the sweep's word.
+//! Out: [`RegistryEvent::Listing`] and the `consul` [`RegistryEvent::Source`]. Owns every task of the registry.
+//!
+//! **Invariants**
+//! - A name is listed while Consul lists it or instances of it are published; its task lives as long.
+//! - A listing that loses more than a third is believed only when confirmed; what it adds is believed at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ::consul::{Answer, Consistency, ConsulError, Query};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::guard::{Verdict, judge_listing};
+use super::hold::Hold;
+use super::probe::keep_watch;
+use super::service::{Mode, Report, ServiceTask, Strategy};
+use super::sweep::{Dirty, Sweep};
+use super::{Context, Ended, chain};
+use crate::registry::{RegistryError, RegistryEvent};
+
+type Names = BTreeSet<Arc<str>>;
+type Listing = BTreeMap<String, Vec<String>>;
+
+/// Reports waiting for the catalogue; a task that finds no room waits.
+const REPORTS: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    context: Arc<Context>,
+    restores: watch::Sender<u64>,
+    mode: watch::Sender<Mode>,
+    /// What Consul lists, as far as believed.
+    accepted: Option<Names>,
+    /// What was published.
+    published: Option<Names>,
+    services: BTreeMap<Arc<str>, Service>,
+    sweep: Option<RunningSweep>,
+    failing: BTreeMap<Arc<str>, String>,
+    reported: Option<String>,
+    hold: Hold,
+    doubt: Arc<Notify>,
+    reports: mpsc::Sender<Report>,
+    tasks: JoinSet<Result<(), Ended>>,
+}
+
+#[derive(Debug)]
+struct Service {
+    dirty: Arc<Notify>,
+    task: AbortHandle,
+    has_instances: bool,
+}
+
+#[derive(Debug)]
+struct RunningSweep {
+    task: AbortHandle,
+    rescan: Arc<Notify>,
+    dirty: mpsc::Receiver<Dirty>,
+    /// Whether it has asked for everything to be read; before, a service need not be read by itself.
+    has_begun: bool,
+}
+
+impl Catalogue {
+    pub(super) fn new(context: Arc<Context>, restores: watch::Sender<u64>) -> Self {
+        let (mode, _) = watch::channel(Mode { strategy: Strategy::Watch, restores: 0 });
+        // Replaced by the channel that `run` reads from.
+        let (reports, _) = mpsc::channel(1);
+        Self {
+            context,
+            restores,
+            mode,
+            accepted: None,
+            published: None,
+            services: BTreeMap::new(),
+            sweep: None,
+            failing: BTreeMap::new(),
+            reported: None,
+            hold: Hold::new("catalogue".to_owned()),
+            doubt: Arc::new(Notify::new()),
+            reports,
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Until the receiver of the events is gone, or a task dies.
+    pub(super) async fn run(mut self) -> Result<(), Ended> {
+        let (sender, mut reports) = mpsc::channel(REPORTS);
+        self.reports = sender;
+        let (context, doubt) = (Arc::clone(&self.context), Arc::clone(&self.doubt));
+        self.tasks.spawn(keep_watch(context, doubt, self.reports.clone()));
+        let mut listing = self.context.client.watch(Query::services()).map_err(unwatchable)?;
+        loop {
+            let index = listing.index();
+            tokio::select! {
+                answer = listing.next() => {
+                    let went_back = answer.as_ref().is_ok_and(|answer| answer.index < index);
+                    self.take(answer).await?;
+                    if went_back {
+                        self.start_anew();
+                    }
+                }
+                Some(report) = reports.recv() => {
+                    if matches!(report, Report::WentBack) {
+                        listing.restart();
+                        self.start_anew();
+                    } else {
+                        self.note(report).await?;
+                    }
+                }
+                dirty = next_dirty(&mut self.sweep) => self.mark(dirty),
+                Some(ended) = self.tasks.join_next() => self.check(ended)?,
+                () = self.hold.due() => self.confirm().await?,
+            }
+        }
+    }
+
+    async fn take(&mut self, answer: Result<Answer<Listing>, ConsulError>) -> Result<(), Ended> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.set_failing("(listing)".into(), Some(chain(&error))).await,
+        };
+        self.set_failing("(listing)".into(), None).await?;
+        let names = names(answer.value);
+        match judge_listing(self.accepted.as_ref(), &names) {
+            Verdict::Unchanged => self.hold.release(&self.context).await?,
+            Verdict::Accept => {
+                self.accept(names).await?;
+                self.hold.release(&self.context).await?;
+            }
+            Verdict::Confirm(reason) => {
+                let accepted = self.accepted.iter().flatten().cloned();
+                let all = accepted.chain(names).collect();
+                self.accept(all).await?;
+                self.hold.suspect(&self.context, reason).await?;
+            }
+        }
+        if let Some(sweep) = &self.sweep {
+            sweep.rescan.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Asks the leader whether the loss is real, and whether the token still sees the catalogue.
+    async fn confirm(&mut self) -> Result<(), Ended> {
+        let answer = self.context.client.read(&Query::services(), Consistency::Consistent).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.hold.keep(&self.context, chain(&error)).await,
+        };
+        if let Err(reason) = self.context.probe.verify(Instant::now()).await {
+            self.hold.keep(&self.context, reason.clone()).await?;
+            return self.note(Report::Blind(reason)).await;
+        }
+        self.accept(names(answer.value)).await?;
+        self.hold.release(&self.context).await
+    }
+
+    /// Believes a listing: publishes it, starts and ends services' tasks.
+    async fn accept(&mut self, names: Names) -> Result<(), Ended> {
+        self.choose_strategy(names.len());
+        let gone: Vec<_> =
+            self.services.keys().filter(|name| !names.contains(*name)).cloned().collect();
+        let added: Vec<_> =
+            names.iter().filter(|name| !self.services.contains_key(*name)).cloned().collect();
+        self.accepted = Some(names);
+        for name in gone {
+            match self.services.get(&name) {
+                // Its instances are to be confirmed gone first; this makes a swept service look.
+                Some(service) if service.has_instances => service.dirty.notify_one(),
+                _ => self.forget(&name).await?,
+            }
+        }
+        self.publish().await?;
+        for name in added {
+            self.start(name);
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self) -> Result<(), Ended> {
+        let alive = self.services.iter().filter(|(_, service)| service.has_instances);
+        let alive = alive.map(|(name, _)| Arc::clone(name));
+        let listed: Names = self.accepted.iter().flatten().cloned().chain(alive).collect();
+        if self.published.as_ref() == Some(&listed) {
+            return Ok(());
+        }
+        self.published = Some(listed.clone());
+        self.context.send(RegistryEvent::Listing(listed)).await
+    }
+
+    fn start(&mut self, name: Arc<str>) {
+        let dirty = Arc::new(Notify::new());
+        if self.sweep.as_ref().is_some_and(|sweep| sweep.has_begun) {
+            dirty.notify_one();
+        }
+        let task = ServiceTask::new(
+            Arc::clone(&self.context),
+            Arc::clone(&name),
+            self.mode.subscribe(),
+            Arc::clone(&dirty),
+            self.reports.clone(),
+        );
+        let task = self.tasks.spawn(task.run());
+        self.services.insert(name, Service { dirty, task, has_instances: false });
+    }
+
+    async fn forget(&mut self, name: &Arc<str>) -> Result<(), Ended> {
+        if let Some(service) = self.services.remove(name) {
+            service.task.abort();
+        }
+        self.set_failing(Arc::clone(name), None).await
+    }
+
+    /// A blocking query each while Consul can carry them; back only well below the limit, so as not to swing.
+    fn choose_strategy(&mut self, services: usize) {
+        let config = &self.context.config;
+        let is_tls = self.context.client.is_tls();
+        let limit =
+            if is_tls { config.watched_services_tls } else { config.watched_services_plain };
+        let strategy = match self.mode.borrow().strategy {
+            Strategy::Watch if services > limit => Strategy::Sweep,
+            Strategy::Sweep if services * 4 <= limit * 3 => Strategy::Watch,
+            current => current,
+        };
+        if self.mode.borrow().strategy == strategy {
+            return;
+        }
+        tracing::info!(?strategy, services, "Changing how services are followed");
+        self.mode.send_modify(|mode| mode.strategy = strategy);
+        match strategy {
+            Strategy::Watch => self.stop_sweep(),
+            Strategy::Sweep => self.start_sweep(),
+        }
+    }
+
+    fn start_sweep(&mut self) {
+        self.stop_sweep();
+        let (sender, dirty) = mpsc::channel(16);
+        let rescan = Arc::new(Notify::new());
+        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
+        let sweep = Sweep::new(context, Arc::clone(&rescan), sender, reports);
+        let task = self.tasks.spawn(sweep.run());
+        self.sweep = Some(RunningSweep { task, rescan, dirty, has_begun: false });
+    }
+
+    fn stop_sweep(&mut self) {
+        if let Some(sweep) = self.sweep.take() {
+            sweep.task.abort();
+        }
+    }
+
+    /// Consul's indexes went back: every blocking query would wait for an index that may never come.
+    fn start_anew(&mut self) {
+        tracing::warn!("Consul's index went back; reading everything anew");
+        self.restores.send_modify(|restores| *restores += 1);
+        self.mode.send_modify(|mode| mode.restores += 1);
+        if self.sweep.is_some() {
+            self.start_sweep();
+        }
+    }
+
+    fn mark(&mut self, dirty: Dirty) {
+        match dirty {
+            Dirty::All => {
+                if let Some(sweep) = &mut self.sweep {
+                    sweep.has_begun = true;
+                }
+                self.services.values().for_each(|service| service.dirty.notify_one());
+            }
+            Dirty::Names(names) => {
+                let services = names.iter().filter_map(|name| self.services.get(name.as_str()));
+                services.for_each(|service| service.dirty.notify_one());
+            }
+        }
+    }
+
+    async fn note(&mut self, report: Report) -> Result<(), Ended> {
+        let token: Arc<str> = "(token)".into();
+        match report {
+            Report::Failing { subject, error } => self.set_failing(subject, error).await,
+            Report::Sighted | Report::WentBack => self.set_failing(token, None).await,
+            Report::Blind(reason) => {
+                self.doubt.notify_one();
+                self.set_failing(token, Some(reason)).await
+            }
+            Report::Published { name, is_empty } => {
+                if let Some(service) = self.services.get_mut(&name) {
+                    service.has_instances = !is_empty;
+                }
+                if is_empty && self.accepted.as_ref().is_some_and(|names| !names.contains(&name)) {
+                    self.forget(&name).await?;
+                    self.publish().await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps what fails, and says so when the first of it changes.
+    async fn set_failing(&mut self, subject: Arc<str>, error: Option<String>) -> Result<(), Ended> {
+        match error {
+            Some(error) => drop(self.failing.insert(subject, error)),
+            None => drop(self.failing.remove(&subject)),
+        }
+        let first = self.failing.values().next();
+        if self.reported.as_ref() == first {
+            return Ok(());
+        }
+        self.reported = first.cloned();
+        match &self.reported {
+            Some(error) => tracing::warn!(%error, "Consul fails; keeping what it said last"),
+            None => tracing::info!("Consul answers again"),
+        }
+        self.context.source("consul", self.reported.clone()).await
+    }
+
+    fn check(&self, ended: Result<Result<(), Ended>, JoinError>) -> Result<(), Ended> {
+        match ended {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_cancelled() => Ok(()),
+            Err(error) => Err(Ended::Died(RegistryError {
+                registry: "consul",
+                step: "go on after one of its tasks died: report this with the log".to_owned(),
+                source: Box::new(error),
+            })),
+        }
+    }
+}
+
+/// What the sweep found; nothing, while there is none.
+async fn next_dirty(sweep: &mut Option<RunningSweep>) -> Dirty {
+    if let Some(sweep) = sweep
+        && let Some(dirty) = sweep.dirty.recv().await
+    {
+        return dirty;
+    }
+    std::future::pending().await
+}
+
+fn names(listing: Listing) -> Names {
+    listing.into_keys().filter(|name| name != "consul").map(Arc::from).collect()
+}
+
+fn unwatchable(error: ConsulError) -> Ended {
+    Ended::Died(RegistryError {
+        registry: "consul",
+        step: "watch the listing of services: raise the limits of its client".to_owned(),
+        source: Box::new(error),
+    })
+}

@@ -1,0 +1,143 @@
+//! The System documents in Consul's KV store.
+//!
+//! In: a watch of `PREFIX`. Out: [`RegistryEvent::Documents`] whenever a document's text, or which there are, changes;
+//! the `consul-kv` [`RegistryEvent::Source`].
+//!
+//! **Invariants**: a key with a further `/` is no document (earlier versions live there). All documents at once vanish
+//! only when it is confirmed: Consul lists nothing, with no error, for a token that may read nothing.
+//! A text that is not UTF-8 is passed on with replacement characters, so that its reader can name the bad document.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::consul::{Answer, Consistency, ConsulError, KeyValue, Query};
+use tokio::sync::watch;
+
+use super::guard::{Verdict, judge_documents};
+use super::hold::Hold;
+use super::{Context, Ended, chain};
+use crate::registry::{RegistryError, RegistryEvent};
+
+type Texts = BTreeMap<String, String>;
+
+#[derive(Debug)]
+pub(super) struct Documents {
+    context: Arc<Context>,
+    restored: watch::Receiver<u64>,
+    published: Option<Texts>,
+    /// `None`: nothing was said yet.
+    reported: Option<Option<String>>,
+    hold: Hold,
+}
+
+impl Documents {
+    pub(super) fn new(context: Arc<Context>, restored: watch::Receiver<u64>) -> Self {
+        let hold = Hold::new("documents".to_owned());
+        Self { context, restored, published: None, reported: None, hold }
+    }
+
+    pub(super) async fn run(mut self) -> Result<(), Ended> {
+        let mut watch = self.context.client.watch(self.query()).map_err(|error| {
+            Ended::Died(RegistryError {
+                registry: "consul",
+                step: "watch the documents: raise the limits of its client".to_owned(),
+                source: Box::new(error),
+            })
+        })?;
+        loop {
+            tokio::select! {
+                answer = watch.next() => self.take(answer).await?,
+                () = self.hold.due() => self.confirm().await?,
+                Ok(()) = self.restored.changed() => watch.restart(),
+            }
+        }
+    }
+
+    fn query(&self) -> Query<Vec<KeyValue>> {
+        Query::keys_below(&self.context.config.documents_prefix)
+    }
+
+    async fn take(
+        &mut self,
+        answer: Result<Answer<Vec<KeyValue>>, ConsulError>,
+    ) -> Result<(), Ended> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.report(Some(chain(&error))).await,
+        };
+        self.report(None).await?;
+        let texts = texts(answer.value, &self.context.config.documents_prefix);
+        match judge_documents(self.published.as_ref(), &texts) {
+            Verdict::Unchanged => self.hold.release(&self.context).await,
+            Verdict::Accept => self.publish(texts).await,
+            Verdict::Confirm(reason) => self.hold.suspect(&self.context, reason).await,
+        }
+    }
+
+    /// A single key, unlike a listing, is refused to a token that may not read it.
+    async fn confirm(&mut self) -> Result<(), Ended> {
+        match self.is_gone().await {
+            Ok(Some(texts)) => self.publish(texts).await,
+            Ok(None) => {
+                let reason =
+                    "Consul lists no document but has one: restore the token's key_prefix rule";
+                self.hold.keep(&self.context, reason.to_owned()).await
+            }
+            Err(error) => self.hold.keep(&self.context, chain(&error)).await,
+        }
+    }
+
+    /// What to publish, when the leader says so; `None` when its answers contradict each other.
+    async fn is_gone(&self) -> Result<Option<Texts>, ConsulError> {
+        let client = &self.context.client;
+        let prefix = &self.context.config.documents_prefix;
+        let answer = client.read(&self.query(), Consistency::Consistent).await?;
+        let texts = texts(answer.value, prefix);
+        if let Some(name) = self.published.iter().flat_map(BTreeMap::keys).next()
+            && texts.is_empty()
+            && client.get_key(&format!("{prefix}{name}"), Consistency::Consistent).await?.is_some()
+        {
+            return Ok(None);
+        }
+        Ok(Some(texts))
+    }
+
+    async fn publish(&mut self, texts: Texts) -> Result<(), Ended> {
+        if self.published.as_ref() != Some(&texts) {
+            self.published = Some(texts.clone());
+            self.context.send(RegistryEvent::Documents(texts)).await?;
+        }
+        self.hold.release(&self.context).await
+    }
+
+    async fn report(&mut self, error: Option<String>) -> Result<(), Ended> {
+        if self.reported.as_ref() == Some(&error) {
+            return Ok(());
+        }
+        self.reported = Some(error.clone());
+        self.context.source("consul-kv", error).await
+    }
+}
+
+fn texts(keys: Vec<KeyValue>, prefix: &str) -> Texts {
+    keys.into_iter()
+        .filter_map(|key| {
+            let name = key.key.strip_prefix(prefix)?;
+            let is_document = !name.is_empty() && !name.contains('/');
+            is_document.then(|| (name.to_owned(), String::from_utf8_lossy(&key.value).into_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_keys_directly_below_the_prefix_are_documents() {
+        let keys = ["mesh/systems/", "mesh/systems/trading", "mesh/systems/trading/versions/1"]
+            .map(|key| KeyValue { key: key.to_owned(), value: b"text".to_vec(), modify_index: 1 });
+        let expected = [("trading".to_owned(), "text".to_owned())].into();
+        assert_eq!(texts(keys.into(), "mesh/systems/"), expected);
+    }
+}

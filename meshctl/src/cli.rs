@@ -38,6 +38,24 @@ enum Command {
     Get(GetArgs),
     Explain(ExplainArgs),
     Bootstrap(Box<bootstrap::BootstrapArgs>),
+    Demo(DemoArgs),
+}
+
+/// Run a whole mesh on this machine: Consul, two control planes, a Router, two Systems.
+///
+/// Envoy and Consul are brought by `make setup`; without a Consul the demo runs on the file registry and says so.
+/// Ctrl-C ends everything it started.
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Drive it, check every path and move, print a table of checks, and end.
+    #[arg(long)]
+    once: bool,
+    /// Port of the Router on 127.0.0.1.
+    #[arg(long, default_value_t = 8080)]
+    router_port: u16,
+    /// Let the proxies speak the state-of-the-world variant of xDS.
+    #[arg(long)]
+    sotw: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,7 +116,18 @@ impl Cli {
                 show::explain(&args.proxy, &args.api, args.output, console).await
             }
             Command::Bootstrap(args) => console.print(&bootstrap::run(*args)?),
+            Command::Demo(args) => demo(args).await,
         }
+    }
+}
+
+async fn demo(args: DemoArgs) -> Result<(), Failure> {
+    let DemoArgs { once, router_port, sotw } = args;
+    let options = lab::demo::DemoOptions { once, router_port, sotw, parts: None };
+    match lab::demo::run(options).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Refused("the demo's checks did not all pass".to_owned())),
+        Err(error) => Err(Failure::Refused(lab::chain(&error))),
     }
 }
 

@@ -30,6 +30,10 @@ impl TokenBucket {
         Self { pace, full_at: None }
     }
 
+    pub(crate) fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
     /// Takes one token; the answer is when it may be used, now or later.
     pub(crate) fn take(&mut self, now: Instant) -> Instant {
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + self.pace.interval;

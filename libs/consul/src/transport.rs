@@ -9,7 +9,7 @@
 //!
 //! **Invariants**: a watch has its seat as long as it lives, or is refused; proxies from the environment are not used.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -157,7 +157,7 @@ fn build_client(config: &ConsulConfig) -> Result<Client, ConfigError> {
         .tcp_nodelay(true)
         .tcp_keepalive(Duration::from_secs(15))
         .tcp_user_timeout(Duration::from_secs(30))
-        .gzip(true);
+        .gzip(!is_loopback(config));
     if config.is_tls() {
         builder = builder
             .http2_prior_knowledge()
@@ -190,6 +190,13 @@ fn build_client(config: &ConsulConfig) -> Result<Client, ConfigError> {
     builder
         .build()
         .map_err(|source| ConfigError::Client { address: config.address.clone(), source })
+}
+
+/// Over loopback, compressing costs Consul more time than it saves.
+fn is_loopback(config: &ConsulConfig) -> bool {
+    let url = Url::parse(&config.address).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn read(what: &'static str, path: &PathBuf) -> Result<Vec<u8>, ConfigError> {

@@ -66,11 +66,9 @@ impl<T: DeserializeOwned + Default + Send + 'static> Watch<T> {
         Self { client, query, seat, index: 0, backoff, bucket, retry: None, under_way: None }
     }
 
-    /// The same watch, polling at another pace.
-    #[must_use]
-    pub fn with_pace(mut self, pace: Pace) -> Self {
-        self.bucket = TokenBucket::new(pace);
-        self
+    /// From the next poll on, polls at another pace.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.bucket.set_pace(pace);
     }
 
     /// The index of the last answer; 0: the next poll does not block.

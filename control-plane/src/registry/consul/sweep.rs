@@ -19,8 +19,10 @@ use tokio::time::Instant;
 use super::service::Report;
 use super::{Context, Ended, chain};
 
-/// All checks are a large answer that wakes on each output: the first two at once, then one each second.
-const CHECKS_PACE: Pace = Pace { burst: 2, interval: Duration::from_secs(1) };
+/// All checks are a large answer, and each check's output wakes it: after a burst, each check costs so much time.
+const INTERVAL_PER_CHECK: Duration = Duration::from_micros(100);
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+const INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// Scans take at most this share of the time: one part in five.
 const REST_PER_SCAN: u32 = 4;
 
@@ -66,7 +68,7 @@ impl Sweep {
         let client = &self.context.client;
         let watches = (client.watch(Query::checks()), client.watch(Query::nodes()));
         let (mut checks, mut nodes) = match watches {
-            (Ok(checks), Ok(nodes)) => (checks.with_pace(CHECKS_PACE), nodes),
+            (Ok(checks), Ok(nodes)) => (checks, nodes),
             (Err(error), _) | (_, Err(error)) => {
                 self.note("checks", Some(&error)).await?;
                 return std::future::pending().await;
@@ -94,6 +96,7 @@ impl Sweep {
                 answer = checks.next() => {
                     self.note("checks", answer.as_ref().err()).await?;
                     if let Ok(answer) = answer {
+                        checks.set_pace(checks_pace(answer.value.len()));
                         let dirty = self.known.checks(answer.value);
                         self.mark(dirty).await?;
                     }
@@ -153,6 +156,11 @@ impl Sweep {
         };
         self.reports.send(report).await.map_err(|_| Ended::ReceiverGone)
     }
+}
+
+fn checks_pace(checks: usize) -> Pace {
+    let cost = INTERVAL_PER_CHECK.saturating_mul(u32::try_from(checks).unwrap_or(u32::MAX));
+    Pace { burst: 2, interval: cost.clamp(INTERVAL_MIN, INTERVAL_MAX) }
 }
 
 impl Known {

@@ -24,21 +24,35 @@ pub struct Egress {
     pub tcp: BTreeMap<u16, (Target, Origin)>,
 }
 
-/// What a caller reaches: all of its System and every gateway, or what `upstreams` narrows it to.
-pub fn build(model: &MeshModel, caller: &Caller, upstreams: Option<&Upstreams>) -> Egress {
-    let mut egress = Builder { model, caller, hosts: BTreeMap::new(), tcp: BTreeMap::new() };
-    match upstreams {
+/// What narrows a caller down, and where that is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Narrowed {
+    /// What it calls.
+    pub upstreams: Upstreams,
+    /// The registrations' `mesh_upstreams`, or the bootstrap.
+    pub origin: Origin,
+}
+
+/// What a caller reaches: all of its System and every gateway, or what it is narrowed to.
+pub fn build(model: &MeshModel, caller: &Caller, narrowed: Option<&Narrowed>) -> Egress {
+    let origin = narrowed.map_or(Origin::Default("every System's gateway"), |n| n.origin.clone());
+    let mut egress =
+        Builder { model, caller, origin, hosts: BTreeMap::new(), tcp: BTreeMap::new() };
+    match narrowed {
         None => egress.add_everything(),
-        Some(upstreams) => upstreams.iter().for_each(|(upstream, port)| egress.add(upstream, port)),
+        Some(narrowed) => {
+            narrowed.upstreams.iter().for_each(|(upstream, port)| egress.add(upstream, port));
+        }
     }
     let mut hosts: Vec<VirtualHost> = egress.hosts.into_values().collect();
-    hosts.push(unknown_name(caller, upstreams));
+    hosts.push(unknown_name(caller, narrowed));
     Egress { table: RouteTable { name: TABLE, hosts, strips_caller: false }, tcp: egress.tcp }
 }
 
 struct Builder<'a> {
     model: &'a MeshModel,
     caller: &'a Caller,
+    origin: Origin,
     hosts: BTreeMap<String, VirtualHost>,
     tcp: BTreeMap<u16, (Target, Origin)>,
 }
@@ -60,7 +74,7 @@ impl<'a> Builder<'a> {
         let model = self.model;
         for (system, entrance) in &model.directory.entrances {
             if entrance.has_gateway {
-                self.add_system(system, Origin::Default("every System's gateway"));
+                self.add_system(system);
             }
         }
     }
@@ -73,10 +87,10 @@ impl<'a> Builder<'a> {
             }
             Upstream::Remote(name, system) => {
                 let host = format!("{name}.{system}.{MESH_DOMAIN}");
-                let rules = self.through_gateway(system, self.upstreams_origin());
+                let rules = self.through_gateway(system);
                 self.insert(host.clone(), vec![host], rules, true);
             }
-            Upstream::System(system) => self.add_system(system, self.upstreams_origin()),
+            Upstream::System(system) => self.add_system(system),
         }
     }
 
@@ -90,7 +104,7 @@ impl<'a> Builder<'a> {
             (None, None) => return self.add_missing(name),
         };
         if let Some(port) = port {
-            self.tcp.insert(port, (target, self.upstreams_origin()));
+            self.tcp.insert(port, (target, self.origin.clone()));
         } else if let Some(service) = service {
             self.add_service(service);
         } else if let Some(model) = external {
@@ -126,8 +140,8 @@ impl<'a> Builder<'a> {
         self.insert(name.to_string(), vec![name.to_string()], rules, false);
     }
 
-    fn add_system(&mut self, system: &SystemName, origin: Origin) {
-        let rules = self.through_gateway(system, origin);
+    fn add_system(&mut self, system: &SystemName) {
+        let rules = self.through_gateway(system);
         let own = format!("{system}.{MESH_DOMAIN}");
         let mut domains = vec![own.clone()];
         // Names of the own System are called directly, so an unknown one is answered here.
@@ -137,7 +151,8 @@ impl<'a> Builder<'a> {
         self.insert(own, domains, rules, true);
     }
 
-    fn through_gateway(&self, system: &SystemName, origin: Origin) -> Vec<RouteRule> {
+    fn through_gateway(&self, system: &SystemName) -> Vec<RouteRule> {
+        let origin = self.origin.clone();
         match self.model.directory.entrances.get(system) {
             Some(entrance) if entrance.has_gateway => {
                 forward_rules(&Target::Gateway(system.clone()), None, &origin)
@@ -152,21 +167,11 @@ impl<'a> Builder<'a> {
     fn add_missing(&mut self, name: &ServiceName) {
         let system = &self.caller.system;
         let body = format!(
-            "{name} is in mesh_upstreams, but System {system} has no service and no allowed external of that name registered"
+            "{name} is what this proxy may call, but System {system} has no service and no allowed external of that name registered"
         );
-        let rules = vec![answer(503, body, self.upstreams_origin())];
+        let rules = vec![answer(503, body, self.origin.clone())];
         let domains = vec![name.to_string(), format!("{name}.{system}.{MESH_DOMAIN}")];
         self.insert(name.to_string(), domains, rules, false);
-    }
-
-    fn upstreams_origin(&self) -> Origin {
-        match self.caller.service.parse() {
-            Ok(name) => Origin::Registration(
-                contract::name::ServiceKey { system: self.caller.system.clone(), name },
-                "mesh_upstreams",
-            ),
-            Err(_) => Origin::Bootstrap("upstreams"),
-        }
     }
 
     fn insert(
@@ -213,15 +218,15 @@ pub fn answer(status: u16, body: String, origin: Origin) -> RouteRule {
 }
 
 /// The last resort. Envoy puts the name that was asked for in front of the body.
-fn unknown_name(caller: &Caller, upstreams: Option<&Upstreams>) -> VirtualHost {
+fn unknown_name(caller: &Caller, narrowed: Option<&Narrowed>) -> VirtualHost {
     let system = &caller.system;
-    let body = match upstreams {
+    let body = match narrowed {
         None => format!(
             "no such name for {}: a service of System {system} is NAME or NAME.{system}.mesh, another System is SYSTEM.mesh",
             caller.service
         ),
-        Some(upstreams) => {
-            format!("no such name for {}: it may call {upstreams} (mesh_upstreams)", caller.service)
+        Some(Narrowed { upstreams, origin }) => {
+            format!("no such name for {}: it may call {upstreams} ({origin})", caller.service)
         }
     };
     VirtualHost {

@@ -2,12 +2,12 @@
 
 use contract::api::{ExplainedItem, Problem};
 use contract::name::SystemName;
-use contract::node::NodeMetadata;
+use contract::node::{NodeMetadata, NodeService};
 
-use crate::mesh::listeners::{TcpListeners, listeners};
+use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
 use crate::mesh::{
-    Action, Forward, HeaderCondition, ListenerKind, MeshModel, PathMatch, RouteTable, Target,
-    target,
+    Action, Forward, HeaderCondition, ListenerKind, MeshModel, Origin, PathMatch, RouteTable,
+    Target, target,
 };
 
 /// Everything a proxy gets, in the order in which a request meets it.
@@ -29,6 +29,7 @@ pub fn items(
     for table in tables {
         items.extend(routes(table));
     }
+    items.extend(node.services.iter().filter_map(|service| app(model, node, service)));
     let mut targets: Vec<Target> = tables.iter().flat_map(RouteTable::targets).collect();
     targets.extend(tcp.values().map(|(target, _)| target.clone()));
     targets.sort();
@@ -121,6 +122,16 @@ fn listener_kind(kind: &ListenerKind) -> String {
         ListenerKind::Routed { table, .. } => format!("routes by table {table}"),
         ListenerKind::Tcp { target } => format!("brings bytes to {target}"),
     }
+}
+
+fn app(model: &MeshModel, node: &NodeMetadata, service: &NodeService) -> Option<ExplainedItem> {
+    let protocol = protocol_of(model, node, service);
+    Some(ExplainedItem {
+        kind: "cluster".into(),
+        name: Target::App(service.name.clone()).to_string(),
+        what: format!("{protocol} to the application on 127.0.0.1:{}", service.app?),
+        because: Origin::Bootstrap("services").to_string(),
+    })
 }
 
 fn cluster(model: &MeshModel, to: &Target) -> ExplainedItem {

@@ -9,10 +9,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Uri};
+use http::{Method, Request, Uri, request};
 use http_body_util::Full;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,17 @@ use crate::http::{Answer, Client, grpc_request, read};
 
 type Connector = BoxCloneSyncService<Uri, TokioIo<tokio::net::TcpStream>, std::io::Error>;
 type Pool = legacy::Client<Connector, Full<Bytes>>;
+
+/// A kind of request.
+#[derive(Debug, Clone)]
+pub enum Call {
+    /// HTTP/1.1 `GET`: proxies may try it again.
+    Get,
+    /// HTTP/1.1 `POST`: once sent, no proxy may try it again.
+    Post,
+    /// A gRPC unary call with this message.
+    Grpc(Bytes),
+}
 
 /// What is sent, how often, to whom.
 #[derive(Debug, Clone)]
@@ -35,8 +47,8 @@ pub struct LoadSpec {
     pub host: String,
     /// The path of each request.
     pub path: String,
-    /// A gRPC unary call with this message; `None`: HTTP/1.1 `GET`.
-    pub grpc: Option<Bytes>,
+    /// What each request is.
+    pub call: Call,
     /// Requests a second.
     pub rate: u32,
     /// After this time a request has failed.
@@ -113,6 +125,7 @@ impl fmt::Display for LoadReport {
 pub struct Load {
     stop: CancellationToken,
     tasks: JoinSet<LoadReport>,
+    sent: watch::Receiver<u64>,
 }
 
 impl Load {
@@ -120,8 +133,16 @@ impl Load {
     pub fn start(spec: LoadSpec) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        tasks.spawn(drive(spec, stop.clone()));
-        Self { stop, tasks }
+        let (sender, sent) = watch::channel(0);
+        tasks.spawn(drive(spec, stop.clone(), sender));
+        Self { stop, tasks, sent }
+    }
+
+    /// Waits until this many more requests have left.
+    pub async fn until_more_sent(&mut self, more: u64) {
+        let enough = *self.sent.borrow() + more;
+        // The sender is gone only when the load has failed, which `finish` reports.
+        self.sent.wait_for(|sent| *sent >= enough).await.ok();
     }
 
     /// Stops sending, waits for the answers still due, and reports.
@@ -137,7 +158,7 @@ impl Load {
     }
 }
 
-async fn drive(spec: LoadSpec, stop: CancellationToken) -> LoadReport {
+async fn drive(spec: LoadSpec, stop: CancellationToken, sent: watch::Sender<u64>) -> LoadReport {
     let pool = pool(&spec);
     let mut report = LoadReport::default();
     let mut under_way = JoinSet::new();
@@ -148,6 +169,7 @@ async fn drive(spec: LoadSpec, stop: CancellationToken) -> LoadReport {
             () = stop.cancelled() => break,
             due = schedule.tick() => {
                 under_way.spawn(one(pool.clone(), spec.clone(), due));
+                sent.send_modify(|sent| *sent += 1);
             }
             Some(done) = under_way.join_next() => add(&mut report, done),
         }
@@ -176,14 +198,14 @@ async fn one(pool: Pool, spec: LoadSpec, due: Instant) -> Done {
 }
 
 async fn exchange(pool: &Pool, spec: &LoadSpec) -> Result<Option<String>, String> {
-    let request = match &spec.grpc {
-        Some(message) => {
-            grpc_request(&spec.host, &spec.path, message).map_err(|error| error.to_string())?
-        }
-        None => Request::get(format!("http://{}{}", spec.host, spec.path))
-            .body(Full::default())
-            .map_err(|error| error.to_string())?,
+    let uri = format!("http://{}{}", spec.host, spec.path);
+    let http = |builder: request::Builder| builder.uri(&uri).body(Full::default());
+    let request = match &spec.call {
+        Call::Get => http(Request::builder()).map_err(Into::into),
+        Call::Post => http(Request::builder().method(Method::POST)).map_err(Into::into),
+        Call::Grpc(message) => grpc_request(&spec.host, &spec.path, message),
     };
+    let request = request.map_err(|error| error.to_string())?;
     let response = pool.request(request).await.map_err(|error| crate::chain(&error))?;
     let answer = read(response).await.map_err(|error| crate::chain(error.as_ref()))?;
     if !answer.status.is_success() {
@@ -192,7 +214,7 @@ async fn exchange(pool: &Pool, spec: &LoadSpec) -> Result<Option<String>, String
     match answer.grpc_status() {
         Some((0, _)) => Ok(None),
         Some((code, message)) => Err(format!("gRPC {code} {message}")),
-        None if spec.grpc.is_some() => Err("no grpc-status".to_owned()),
+        None if matches!(spec.call, Call::Grpc(_)) => Err("no grpc-status".to_owned()),
         None => Ok(instance(&answer)),
     }
 }
@@ -209,7 +231,7 @@ fn pool(spec: &LoadSpec) -> Pool {
     });
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .http2_only(spec.grpc.is_some())
+        .http2_only(matches!(spec.call, Call::Grpc(_)))
         .retry_canceled_requests(false)
         .build(BoxCloneSyncService::new(connector))
 }

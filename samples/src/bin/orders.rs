@@ -44,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
         .route("/orders", get(index))
         .route("/orders/{id}", get(order))
         .route("/call/{name}/{*path}", get(call))
-        .route("/slow", get(slow))
+        .route("/slow", get(slow).post(slow))
         .route("/ws", get(echo))
         .route("/healthz", get(|| async { "ok" }))
         .layer(axum::middleware::from_fn(log_request))

@@ -27,8 +27,8 @@ use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{access_log, cluster, duration, encode, no, number, pack, route, yes};
 use crate::xds::resources::{Encoded, ResourceType};
 
-/// What Envoy answers itself: its reason, and for which host, with the response flag that its documentation explains.
-const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY% (%RESPONSE_FLAGS%)\n";
+/// What Envoy answers itself: for which host, and why. The response flag is in the access log.
+const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY%\n";
 /// A client that sends its headers slower than this is cut off.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.

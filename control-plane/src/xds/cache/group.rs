@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use contract::name::SystemName;
 use contract::node::{NodeMetadata, ProxyRole};
 use contract::upstreams::Upstreams;
 use tokio::sync::watch;
 
+use crate::mesh::egress::Narrowed;
 use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
 use crate::mesh::{
-    Caller, Directory, MeshModel, RouteTable, SystemModel, Target, egress, gateway, router, target,
+    Caller, Directory, MeshModel, Origin, RouteTable, SystemModel, Target, egress, gateway, router,
+    target,
 };
 use crate::xds::build;
 use crate::xds::cache::{GroupKey, SharedResources, type_set};
@@ -58,8 +61,8 @@ pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
         ProxyRole::Sidecar => {
             let Some(system) = system() else { return Reach::default() };
             let caller = Caller { system: system.clone(), service: key.caller.clone() };
-            let upstreams = upstreams(model, key);
-            let egress = egress::build(model, &caller, upstreams.as_ref());
+            let narrowed = narrowed(model, key, system);
+            let egress = egress::build(model, &caller, narrowed.as_ref());
             let tables = if key.has_egress { vec![egress.table] } else { vec![] };
             Reach { tables, tcp: egress.tcp }
         }
@@ -67,15 +70,15 @@ pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
 }
 
 /// What a sidecar calls: its bootstrap's word, else the union of its services' registrations.
-fn upstreams(model: &MeshModel, key: &GroupKey) -> Option<Upstreams> {
-    if let Some(own) = &key.upstreams {
-        return Some(own.clone());
+fn narrowed(model: &MeshModel, key: &GroupKey, system: &SystemName) -> Option<Narrowed> {
+    if let Some(upstreams) = key.upstreams.clone() {
+        return Some(Narrowed { upstreams, origin: Origin::Bootstrap("upstreams") });
     }
-    let system = model.systems.get(key.system.as_ref()?)?;
-    let mut registered =
-        key.services.iter().filter_map(|name| system.services.get(name)).peekable();
-    registered.peek()?;
-    Upstreams::union(registered.map(|service| service.upstreams.as_ref()))
+    let model = model.systems.get(system)?;
+    let mut registered = key.services.iter().filter_map(|name| model.services.get(name)).peekable();
+    let first = registered.peek()?.key.clone();
+    let upstreams = Upstreams::union(registered.map(|service| service.upstreams.as_ref()))?;
+    Some(Narrowed { upstreams, origin: Origin::Registration(first, "mesh_upstreams") })
 }
 
 impl Group {

@@ -1,17 +1,16 @@
 //! Instances come and go under load, and a control plane dies: nothing may be lost.
 //!
-//! The load asks `orders` for answers that take a while, so that requests are always in flight on the instance that
-//! goes, and asks along the other paths too. The same move without draining is the contrast: it must lose some,
-//! or the load proves nothing.
+//! The load posts to `orders` what takes a while to answer, so that requests which no proxy may repeat are always in
+//! flight on the instance that goes; it asks along the other paths too. The same move without draining is the contrast:
+//! it must lose some, or the load proves nothing.
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use prost::Message as _;
 
 use super::checks::Checks;
 use super::paths::{GET_QUOTE, GetQuoteRequest, LOCAL};
-use crate::load::{Load, LoadReport, LoadSpec};
+use crate::load::{Call, Load, LoadReport, LoadSpec};
 use crate::placer::Stop;
 use crate::wait;
 use crate::world::World;
@@ -27,11 +26,14 @@ const SETTLED: Duration = Duration::from_secs(20);
 
 /// Checks moves with and without draining.
 pub async fn check(world: &mut World, checks: &mut Checks) {
-    let loads = [
-        ("orders, HTTP", Load::start(load(world, LOCAL, ORDERS, None, RATE))),
-        ("positions, HTTP and then gRPC", Load::start(across(world))),
+    let mut loads = [
+        ("orders, POST", Load::start(load(world, LOCAL, ORDERS, Call::Post, RATE))),
+        ("positions, GET and then gRPC", Load::start(across(world))),
         ("quotes, gRPC", Load::start(quotes(world))),
     ];
+    for (_, load) in &mut loads {
+        load.until_more_sent(RATE.into()).await;
+    }
     checks.step(
         "an instance of orders moves",
         world.replace("orders", Stop::Drained).await.map(drop),
@@ -52,32 +54,34 @@ pub async fn check(world: &mut World, checks: &mut Checks) {
         "the proxies tell how often they tried again",
         retries.map(|n| format!("{n} times")),
     );
-    let contrast = Load::start(load(world, LOCAL, ORDERS, None, RATE));
+    let mut contrast = Load::start(load(world, LOCAL, ORDERS, Call::Post, RATE));
+    contrast.until_more_sent(RATE.into()).await;
     let moved = world.replace("orders", Stop::AtOnce).await.map(drop);
     checks.step("an instance of orders moves without draining", moved);
+    contrast.until_more_sent(RATE.into()).await;
     record_some_lost(checks, contrast.finish().await);
     counters(world, checks).await;
 }
 
-fn load(world: &World, host: &str, path: &str, grpc: Option<Bytes>, rate: u32) -> LoadSpec {
+fn load(world: &World, host: &str, path: &str, call: Call, rate: u32) -> LoadSpec {
     LoadSpec {
         client: world.client().clone(),
         address: world.router_address(),
         host: host.to_owned(),
         path: path.to_owned(),
-        grpc,
+        call,
         rate,
         timeout: PATIENCE,
     }
 }
 
 fn across(world: &World) -> LoadSpec {
-    load(world, LOCAL, "/portfolio/positions/7", None, RATE / 2)
+    load(world, LOCAL, "/portfolio/positions/7", Call::Get, RATE / 2)
 }
 
 fn quotes(world: &World) -> LoadSpec {
     let message = GetQuoteRequest { symbol: "ACME".to_owned() }.encode_to_vec();
-    load(world, "trading.example.com", GET_QUOTE, Some(message.into()), RATE / 2)
+    load(world, "trading.example.com", GET_QUOTE, Call::Grpc(message.into()), RATE / 2)
 }
 
 async fn grow(world: &mut World) -> Result<(), LabError> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lab::http::Client;
-use lab::load::{Load, LoadSpec};
+use lab::load::{Call, Load, LoadSpec};
 use lab::parts;
 
 use crate::envoy::answering;
@@ -15,7 +15,7 @@ fn spec(address: SocketAddr) -> LoadSpec {
         address,
         host: "anyone".to_owned(),
         path: "/".to_owned(),
-        grpc: None,
+        call: Call::Get,
         rate: 200,
         timeout: Duration::from_secs(1),
     }

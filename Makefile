@@ -34,16 +34,18 @@ fmt:
 .PHONY: lint
 lint:
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 .PHONY: test
-test: test-unit test-e2e ## Set up what is missing and run every test once
+test: setup build ## Set up what is missing and run every test once, against real parts
+	@$(PARTS); $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
 
 .PHONY: test-unit
-test-unit: ## Tests that need nothing but this checkout
+test-unit: ## Tests that need nothing but this checkout; those that need real parts say SKIP
 	@$(CARGO) test --workspace --exclude e2e --exclude lab $(TEST_FLAGS) $(SHOW)
 
 .PHONY: test-e2e
-test-e2e: setup build ## Tests with real Envoy and Consul
+test-e2e: setup build ## Only the lab's and the end-to-end tests, with real Envoy and Consul
 	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
 
 .PHONY: build

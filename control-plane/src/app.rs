@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::api::{self, ApiState};
 use crate::app::last_good_file::LastGoodFile;
+use crate::app::reload::Reload;
 use crate::app::source::CacheSource;
 use crate::catalog::run::{CatalogState, CatalogTask};
 use crate::catalog::store::CatalogStore;
@@ -36,6 +38,7 @@ use crate::xds::cache::run::CacheTask;
 use crate::xds::server::{ProxyTable, XdsConfig, XdsMetrics, XdsServer, XdsTls, serve};
 
 mod last_good_file;
+mod reload;
 mod source;
 
 /// Events that may wait for the catalog; a full queue slows the registry down, nothing is lost.
@@ -45,21 +48,21 @@ const SUBSCRIBE_QUEUE: usize = 1024;
 /// How long after a change the last good state is written.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
 
-/// Runs the control plane until it is told to stop.
+/// Runs the control plane until it is told to stop. `file` is where the configuration came from.
 ///
 /// # Errors
 /// When a port cannot be bound, the registry can never work as configured, or a task dies.
-pub fn run(config: &Config) -> anyhow::Result<()> {
-    service::logging::init(&config.log)?;
+pub fn run(config: &Config, file: Option<PathBuf>) -> anyhow::Result<()> {
+    let level = service::logging::init(&config.log)?;
     // The one TLS provider of the process; it fails only when one is installed already, which is as good.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         warn!("A TLS provider was installed before");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(start(config))
+    runtime.block_on(start(config, Reload { file, in_force: config.clone(), level }))
 }
 
-async fn start(config: &Config) -> anyhow::Result<()> {
+async fn start(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let started = Instant::now();
     let shutdown = CancellationToken::new();
     let signals = Signals::install(shutdown.clone())?;
@@ -94,6 +97,7 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     info!(address = %admin.address(), "Serving admin pages");
     let debug = api::debug_pages(state, format!("{config:#?}\n"));
     tasks.spawn("admin", admin.run(readiness, Arc::new(metrics), debug, shutdown.clone()));
+    tasks.spawn("reload", infallible(reload.run(signals.reloads(), shutdown.clone())));
     tasks.spawn_background(async move {
         if let Err(error) = signals.run().await {
             warn!(error = %ErrorChain(&error), "Signals are no longer served");

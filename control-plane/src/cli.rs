@@ -19,7 +19,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run until SIGTERM or SIGINT; SIGHUP reads the configuration's log level and TLS files again.
+    /// Run until SIGTERM or SIGINT; SIGHUP reads the configuration file again: the log level takes effect, other changes are named.
     Run {
         /// Configuration file (TOML); without it, the defaults: Consul at http://127.0.0.1:8500.
         #[arg(long)]

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { config } => Config::read(config.as_deref())
             .map_err(anyhow::Error::from)
-            .and_then(|config| app::run(&config)),
+            .and_then(|read| app::run(&read, config)),
         Command::CheckConfig { config } => Config::read(Some(&config))
             .map(|_| println!("{} is good", config.display()))
             .map_err(anyhow::Error::from),

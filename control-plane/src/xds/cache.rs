@@ -3,7 +3,7 @@
 //! In: [`MeshModel`]s, and proxies that subscribe. Out: a `watch` of [`ResourceSet`] for each kind.
 //!
 //! Proxies that reach the same things share a [`Group`]: its routes, clusters and endpoints are built once. Within a
-//! group, proxies with equal ports share a [`Member`]: its listeners and its applications' clusters.
+//! group, proxies with equal ports are one member: its listeners and its applications' clusters.
 //! An endpoint that flaps costs one encoding and one small map per group that uses it, whatever the mesh's size.
 //!
 //! **Invariants**: one owner, no locks; a member's set changes only when its content did; names and bytes depend on

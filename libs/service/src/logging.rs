@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, fmt, reload};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,21 +52,55 @@ pub enum LogError {
     /// A subscriber exists already.
     #[error("logging was started twice in this process")]
     Twice(#[source] TryInitError),
+    /// The level cannot be changed any more.
+    #[error("the log level cannot be changed")]
+    Change(#[source] reload::Error),
+}
+
+/// Changes the level of a running process.
+pub struct LogLevel(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl std::fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogLevel")
+    }
+}
+
+impl LogLevel {
+    /// Takes the level of a configuration that was read again; `RUST_LOG` still overrides it.
+    ///
+    /// # Errors
+    /// When the level is not understood; the one before stays.
+    pub fn change(&self, config: &LogConfig) -> Result<(), LogError> {
+        (self.0)(filter(config)?).map_err(LogError::Change)
+    }
 }
 
 /// Starts logging for the whole process.
 ///
 /// # Errors
 /// When the level is not understood, or logging has been started before.
-pub fn init(config: &LogConfig) -> Result<(), LogError> {
-    let level = level(config, environment());
-    let filter = EnvFilter::try_new(&level).map_err(|source| LogError::Level { level, source })?;
-    let lines = fmt().with_writer(std::io::stderr).with_env_filter(filter);
+pub fn init(config: &LogConfig) -> Result<LogLevel, LogError> {
+    let lines = fmt().with_writer(std::io::stderr).with_env_filter(filter(config)?);
     match config.format {
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
-        LogFormat::Text => lines.finish().try_init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.finish().try_init().map_err(LogError::Twice)?;
+            Ok(LogLevel(Box::new(move |filter| handle.reload(filter))))
+        }
+        LogFormat::Text => {
+            let lines = lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.finish().try_init().map_err(LogError::Twice)?;
+            Ok(LogLevel(Box::new(move |filter| handle.reload(filter))))
+        }
     }
-    .map_err(LogError::Twice)
+}
+
+fn filter(config: &LogConfig) -> Result<EnvFilter, LogError> {
+    let level = level(config, environment());
+    EnvFilter::try_new(&level).map_err(|source| LogError::Level { level, source })
 }
 
 fn level(config: &LogConfig, environment: Option<String>) -> String {
@@ -93,10 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn logging_begins_once() {
-        let config = LogConfig::default();
-        init(&config).unwrap();
-        tracing::info!(port = 1, "Listening");
+    fn logging_begins_once_and_changes_its_level() {
+        let config = LogConfig { level: "warn".to_owned(), ..LogConfig::default() };
+        let level = init(&config).unwrap();
+        if environment().is_none() {
+            assert!(!tracing::enabled!(tracing::Level::DEBUG));
+            level.change(&LogConfig { level: "debug".to_owned(), ..config.clone() }).unwrap();
+            assert!(tracing::enabled!(tracing::Level::DEBUG));
+            let bad = LogConfig { level: "loud=very".to_owned(), ..config.clone() };
+            assert!(matches!(level.change(&bad), Err(LogError::Level { .. })));
+        }
         let error = init(&config).unwrap_err();
         assert_eq!(error.to_string(), "logging was started twice in this process");
     }

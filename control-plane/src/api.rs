@@ -12,22 +12,27 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use axum_server::tls_rustls::RustlsConfig;
 use contract::api::{
     ApiError, Convergence, Explanation, Problem, ProxyResources, ProxyView, ServiceView, Status,
     SystemView,
 };
 use serde::Deserialize;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::run::CatalogState;
+use crate::config::ApiListener;
 use crate::mesh::{MeshModel, explain};
 use crate::xds::cache::{GroupKey, group};
 use crate::xds::server::{ConnectedProxy, NoStatus, ProxyTable};
 
+mod access;
 mod convergence;
 mod views;
+
+/// How long answers under way may take when the process stops.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How many streams are asked at once.
 const ASK_AT_ONCE: usize = 64;
@@ -45,16 +50,43 @@ pub struct ApiState {
     pub started: Instant,
 }
 
-/// Serves the API until shutdown.
+/// Serves the API until shutdown, over TLS where there is a certificate, to those who show the token where there is one.
 ///
 /// # Errors
-/// When the listener fails.
+/// When the certificate cannot be used or the listener fails.
 pub async fn serve(
-    listener: TcpListener,
+    listener: std::net::TcpListener,
+    access: ApiListener,
     state: ApiState,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, routes(state)).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    let routes = match access.token {
+        Some(token) => access::guarded(routes(state), token),
+        None => routes(state),
+    };
+    let service = routes.into_make_service();
+    let handle = axum_server::Handle::new();
+    let stop = async {
+        shutdown.cancelled().await;
+        handle.graceful_shutdown(Some(GRACE));
+        std::future::pending::<()>().await;
+    };
+    let serve = async {
+        match access.tls {
+            None => axum_server::from_tcp(listener)?.handle(handle.clone()).serve(service).await,
+            Some(files) => {
+                let tls = RustlsConfig::from_pem_file(files.certificate, files.key).await?;
+                axum_server::from_tcp_rustls(listener, tls)?
+                    .handle(handle.clone())
+                    .serve(service)
+                    .await
+            }
+        }
+    };
+    tokio::select! {
+        served = serve => served,
+        () = stop => Ok(()),
+    }
 }
 
 /// Every path of the API.

@@ -90,9 +90,10 @@ async fn start(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let listener = bind(config.xds.listen, "xds").await?;
     info!(address = %listener.local_addr()?, "Serving xDS");
     tasks.spawn("xds", serve(listener, xds, ready));
-    let listener = bind(config.api, "api").await?;
+    let listener = bind(config.api.listen, "api").await?.into_std()?;
     info!(address = %listener.local_addr()?, "Serving the API");
-    tasks.spawn("api", api::serve(listener, state.clone(), shutdown.clone()));
+    let access = config.api.clone();
+    tasks.spawn("api", api::serve(listener, access, state.clone(), shutdown.clone()));
     let admin = Admin::bind(config.admin).await?;
     info!(address = %admin.address(), "Serving admin pages");
     let debug = api::debug_pages(state, format!("{config:#?}\n"));

@@ -130,8 +130,14 @@ pub struct RawAdmin {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawApi {
-    /// Where `meshctl` asks; a loopback address.
+    /// Where `meshctl` asks. Beyond loopback a certificate and a token are needed.
     pub listen: SocketAddr,
+    /// PEM file of the certificate shown to callers.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of its key.
+    pub key_file: Option<PathBuf>,
+    /// File with the bearer token that callers must show.
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for RawConfig {
@@ -200,7 +206,12 @@ impl Default for RawAdmin {
 
 impl Default for RawApi {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 18002)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 18002)),
+            cert_file: None,
+            key_file: None,
+            token_file: None,
+        }
     }
 }
 
@@ -222,7 +233,7 @@ pub struct Config {
     /// The admin port.
     pub admin: SocketAddr,
     /// The API port.
-    pub api: SocketAddr,
+    pub api: ApiListener,
 }
 
 /// Where registrations come from.
@@ -245,6 +256,17 @@ pub struct XdsListener {
     pub stream_age: Duration,
     /// Time over which streams end when the process stops.
     pub drain: Duration,
+}
+
+/// Where and to whom the API answers.
+#[derive(Debug, Clone)]
+pub struct ApiListener {
+    /// Address.
+    pub listen: SocketAddr,
+    /// Certificate and key.
+    pub tls: Option<TlsFiles>,
+    /// What callers must show.
+    pub token: Option<service::secret::Secret>,
 }
 
 /// PEM files.
@@ -299,9 +321,7 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             format!("{} is reachable from elsewhere without TLS: set xds.cert_file and xds.key_file, or xds.allow_plaintext = true", raw.xds.listen),
         );
     }
-    if !raw.api.listen.ip().is_loopback() {
-        problems.add("api.listen", "the API answers on loopback only in this version: use 127.0.0.1, and a tunnel from elsewhere");
-    }
+    let api = resolve_api(raw.api, problems);
     if !raw.admin.listen.ip().is_loopback() {
         problems.add("admin.listen", "the admin port answers on loopback only");
     }
@@ -321,8 +341,23 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             drain: Duration::from_secs(raw.xds.drain_s),
         },
         admin: raw.admin.listen,
-        api: raw.api.listen,
+        api,
     }
+}
+
+fn resolve_api(raw: RawApi, problems: &mut Problems) -> ApiListener {
+    let tls = pair(problems, "api", raw.cert_file, raw.key_file)
+        .map(|(certificate, key)| TlsFiles { certificate, key, client_ca: None });
+    let token = raw.token_file.and_then(|file| {
+        problems.take("api.token_file", service::secret::Secret::from_file(&file))
+    });
+    if !raw.listen.ip().is_loopback() && (tls.is_none() || token.is_none()) {
+        problems.add(
+            "api.listen",
+            format!("{} is reachable from elsewhere: set api.cert_file, api.key_file and api.token_file, or listen on 127.0.0.1", raw.listen),
+        );
+    }
+    ApiListener { listen: raw.listen, tls, token }
 }
 
 fn resolve_consul(raw: RawConsul, problems: &mut Problems) -> ConsulConfig {

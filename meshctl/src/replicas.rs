@@ -5,14 +5,16 @@
 //! **Invariants**: a replica that does not answer is named with the next step and fails nothing while another answers;
 //! nothing is retried, because a person is waiting.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use contract::api::ApiError;
 use futures::future::join_all;
-use reqwest::{Client, StatusCode};
+use reqwest::{Certificate, Client, StatusCode};
 use serde::de::DeserializeOwned;
 use service::ErrorChain;
+use service::secret::Secret;
 
 use crate::console::Console;
 use crate::failure::Failure;
@@ -32,6 +34,12 @@ pub struct ApiArgs {
         global = true
     )]
     addresses: Vec<String>,
+    /// File with the bearer token of the API, where it asks for one.
+    #[arg(long = "api-token-file", value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// PEM file of the authorities that sign the API's certificate; without it the system's.
+    #[arg(long = "api-ca-file", value_name = "FILE", global = true)]
+    ca_file: Option<PathBuf>,
 }
 
 /// All replicas of the control plane.
@@ -39,6 +47,7 @@ pub struct ApiArgs {
 pub struct Replicas {
     addresses: Vec<String>,
     client: Client,
+    token: Option<Secret>,
 }
 
 /// What one replica said.
@@ -66,11 +75,24 @@ impl Replicas {
                 return Err(Failure::Usage(format!("--api {address:?}: write http://HOST:PORT")));
             }
         }
-        let client = Client::builder().timeout(DEADLINE).build().map_err(|error| {
+        let refuse = |step: &str, error: &dyn std::error::Error| {
+            Failure::Refused(format!("cannot {step}: {error}"))
+        };
+        let mut client = Client::builder().timeout(DEADLINE);
+        if let Some(file) = &args.ca_file {
+            let step = format!("read the API's authorities in {}", file.display());
+            let pem = std::fs::read(file).map_err(|error| refuse(&step, &error))?;
+            let authorities = Certificate::from_pem_bundle(&pem);
+            let authorities = authorities.map_err(|error| refuse(&step, &error))?;
+            client = client.tls_certs_only(authorities);
+        }
+        let client = client.build().map_err(|error| {
             Failure::Refused(format!("cannot prepare an HTTP client: {}", ErrorChain(&error)))
         })?;
+        let token = args.token_file.as_deref().map(Secret::from_file).transpose();
+        let token = token.map_err(|error| Failure::Refused(ErrorChain(&error).to_string()))?;
         let trim = |address: &String| address.trim_end_matches('/').to_owned();
-        Ok(Self { addresses: args.addresses.iter().map(trim).collect(), client })
+        Ok(Self { addresses: args.addresses.iter().map(trim).collect(), client, token })
     }
 
     /// Asks all replicas; names on `console` those that do not answer.
@@ -101,7 +123,11 @@ impl Replicas {
     }
 
     async fn ask_one<T: DeserializeOwned>(&self, address: &str, path: &str) -> Outcome<T> {
-        let response = match self.client.get(format!("{address}{path}")).send().await {
+        let mut request = self.client.get(format!("{address}{path}"));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        let response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
                 let why = ErrorChain(&error.without_url()).to_string();

@@ -17,6 +17,10 @@ use crate::netns::NetNs;
 use crate::process::{Process, Program};
 use crate::{LabError, ports};
 
+mod servers;
+
+pub use servers::Servers;
+
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -27,6 +31,8 @@ pub struct ConsulOptions {
     pub durable: bool,
     /// Switches access control on, with this token as the first management token; default policy deny.
     pub management_token: Option<String>,
+    /// Gossip addresses of the [`Servers`] that it is a client of; empty: it is a server itself.
+    pub servers: Vec<SocketAddr>,
     /// The network namespace and the address on which it answers, beside loopback.
     pub host: Option<(NetNs, Ipv4Addr)>,
 }
@@ -65,7 +71,7 @@ impl Consul {
             .args(["agent", "-node=lab", "-config-file"])
             .args([file.display().to_string()])
             .in_netns(netns);
-        if !options.durable {
+        if !options.durable && options.servers.is_empty() {
             program = program.args(["-dev"]);
         }
         let mut consul = Self {
@@ -88,6 +94,11 @@ impl Consul {
     /// Its HTTP address, as configuration files want it.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Its management token, when it has access control.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Starts it after a stop or a kill, and waits until it leads and answers.
@@ -190,24 +201,18 @@ fn configuration(
     ip: Ipv4Addr,
     options: &ConsulOptions,
 ) -> Result<Value, LabError> {
-    let mut config = Map::new();
+    let (serf, raft) = (ports::reserve()?, ports::reserve()?);
+    let mut config = common(ip, http, serf, raft);
     let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
-    set("bind_addr", json!(ip));
-    set("client_addr", json!(ip));
-    set("disable_update_check", json!(true));
-    set("log_level", json!("warn"));
-    let (server, serf) = (ports::reserve()?, ports::reserve()?);
-    set(
-        "ports",
-        json!({
-            "http": http, "https": -1, "grpc": -1, "dns": -1,
-            "server": server, "serf_lan": serf, "serf_wan": -1,
-        }),
-    );
-    if options.durable {
+    if options.durable || !options.servers.is_empty() {
+        set("data_dir", json!(dir.join("data")));
+    }
+    if !options.servers.is_empty() {
+        set("retry_join", json!(options.servers));
+        set("retry_interval", json!("500ms"));
+    } else if options.durable {
         set("server", json!(true));
         set("bootstrap_expect", json!(1));
-        set("data_dir", json!(dir.join("data")));
         // One server needs no election time-outs for a slow network.
         set("performance", json!({"raft_multiplier": 1}));
     }
@@ -216,4 +221,22 @@ fn configuration(
         set("acl", json!({"enabled": true, "default_policy": "deny", "tokens": tokens}));
     }
     Ok(Value::Object(config))
+}
+
+/// What every agent is told.
+fn common(ip: Ipv4Addr, http: u16, serf: u16, raft: u16) -> Map<String, Value> {
+    let mut config = Map::new();
+    let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
+    set("bind_addr", json!(ip));
+    set("client_addr", json!(ip));
+    set("disable_update_check", json!(true));
+    set("log_level", json!("warn"));
+    set(
+        "ports",
+        json!({
+            "http": http, "https": -1, "grpc": -1, "dns": -1,
+            "server": raft, "serf_lan": serf, "serf_wan": -1,
+        }),
+    );
+    config
 }

@@ -76,6 +76,11 @@ impl ControlPlane {
         self.api
     }
 
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<i32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Waits until `/readyz` says so.
     pub async fn wait_ready(&mut self) -> Result<(), LabError> {
         let what = format!("{} is ready", self.program.name);
@@ -144,8 +149,10 @@ fn configuration(
         }
         Source::File(directory) => ("file", format!("[file]\ndirectory = {directory:?}")),
     };
+    // Namespaces of ours are a network of ours.
+    let plaintext = !xds.ip().is_loopback();
     format!(
         "registry = \"{registry}\"\ndata_dir = {dir:?}\n\n{section}\n\n\
-         [xds]\nlisten = \"{xds}\"\n\n[admin]\nlisten = \"{admin}\"\n\n[api]\nlisten = \"{api}\"\n"
+         [xds]\nlisten = \"{xds}\"\nallow_plaintext = {plaintext}\n\n[admin]\nlisten = \"{admin}\"\n\n[api]\nlisten = \"{api}\"\n"
     )
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use futures::future::try_join_all;
 
 use crate::consul::{Consul, ConsulOptions};
-use crate::control_plane::{ControlPlane, Source};
+use crate::control_plane::ControlPlane;
 use crate::envoy::Envoy;
 use crate::http::Client;
 use crate::netns::Network;
@@ -30,6 +30,8 @@ pub struct WorldOptions {
     pub dir: PathBuf,
     /// How Consul is to be; `None`: the file registry.
     pub consul: Option<ConsulOptions>,
+    /// What control planes may do in a Consul with access control (its policy language); `None`: they have no token.
+    pub rules: Option<String>,
     /// How many control planes.
     pub control_planes: usize,
     /// The Router's port; `None`: the kernel chooses.
@@ -47,6 +49,7 @@ impl WorldOptions {
             consul: parts.consul.is_some().then(ConsulOptions::default),
             parts,
             dir: dir.to_owned(),
+            rules: None,
             control_planes: 2,
             router_port: None,
             sotw: false,
@@ -90,10 +93,7 @@ impl World {
         let network = if options.bridge { Some(Network::create()?) } else { None };
         let host = network.as_ref().map(|network| (network.host(), network.host_address()));
         let backend = start::backend(options, host.map(|(ns, ip)| (ns.clone(), ip))).await?;
-        let source = match &backend {
-            Backend::Consul(consul) => Source::Consul(consul.url(), None),
-            Backend::File(files) => Source::File(files.directory().to_owned()),
-        };
+        let source = start::source(options, &backend).await?;
         let binary = options.parts.our("control-plane")?;
         let mut control_planes = (1..=options.control_planes)
             .map(|number| {
@@ -161,12 +161,24 @@ impl World {
                 let file = self.placer.dir.join(format!("{system}.yaml"));
                 std::fs::write(&file, document)
                     .map_err(LabError::io(format!("write {}", file.display())))?;
-                let apply = Program::new("meshctl apply", &self.placer.parts.our("meshctl")?)
+                let mut apply = Program::new("meshctl apply", &self.placer.parts.our("meshctl")?)
                     .args(["apply", "--yes", "--consul", &consul.url(), "-f"])
-                    .args([file.display().to_string()])
-                    .in_netns(self.placer.network.as_ref().map(Network::host));
+                    .args([file.display().to_string()]);
+                if let Some(token) = consul.token() {
+                    let file = start::secret(&self.placer.dir, "management-token", token)?;
+                    apply = apply.args(["--token-file", &file.display().to_string()]);
+                }
+                let apply = apply.in_netns(self.placer.network.as_ref().map(Network::host));
                 process::run(&apply).await.map(|_| ())
             }
+        }
+    }
+
+    /// Where instances are registered.
+    pub fn registry(&self) -> Registry<'_> {
+        match &self.backend {
+            Backend::Consul(consul) => Registry::Consul(consul),
+            Backend::File(files) => Registry::File(files),
         }
     }
 
@@ -242,13 +254,6 @@ impl World {
         self.taken_away.faults.extend(faults_of(taken.envoy()).await?);
         self.taken_away.retries += taken.envoy().sum(RETRIES).await?;
         Ok(taken)
-    }
-
-    fn registry(&self) -> Registry<'_> {
-        match &self.backend {
-            Backend::Consul(consul) => Registry::Consul(consul),
-            Backend::File(files) => Registry::File(files),
-        }
     }
 }
 

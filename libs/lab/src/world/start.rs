@@ -1,11 +1,13 @@
 //! Starting the parts of a mesh that stand before its instances: the registry and the Router.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use contract::node::ProxyRole;
 
 use super::{Backend, WorldOptions};
 use crate::consul::{Consul, ConsulOptions};
+use crate::control_plane::Source;
 use crate::envoy::{Envoy, ProxySpec};
 use crate::netns::{NetNs, Network};
 use crate::placer::Placer;
@@ -32,6 +34,26 @@ pub(super) async fn backend(
             Ok(Backend::File(FileRegistry::new(&directory)))
         }
     }
+}
+
+/// Where control planes learn of services; in a Consul with access control, with a token of their own.
+pub(super) async fn source(options: &WorldOptions, backend: &Backend) -> Result<Source, LabError> {
+    match (backend, &options.rules) {
+        (Backend::File(files), _) => Ok(Source::File(files.directory().to_owned())),
+        (Backend::Consul(consul), None) => Ok(Source::Consul(consul.url(), None)),
+        (Backend::Consul(consul), Some(rules)) => {
+            let token = consul.create_token("control-plane", rules).await?;
+            let file = secret(&options.dir, "control-plane-token", &token)?;
+            Ok(Source::Consul(consul.url(), Some(file)))
+        }
+    }
+}
+
+/// Writes a token where a program of ours reads it.
+pub(super) fn secret(dir: &Path, name: &str, token: &str) -> Result<PathBuf, LabError> {
+    let file = dir.join(name);
+    std::fs::write(&file, token).map_err(LabError::io(format!("write {}", file.display())))?;
+    Ok(file)
 }
 
 pub(super) async fn router(placer: &Placer, address: SocketAddr) -> Result<Envoy, LabError> {

@@ -6,7 +6,7 @@ use lab::control_plane::ControlPlane;
 use lab::http::Client;
 use lab::load::Call;
 use lab::world::WorldOptions;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::follows_again;
@@ -43,6 +43,13 @@ async fn garbage_on_the_xds_port_is_refused_and_costs_neither_memory_nor_the_oth
         stream.write_all(&garbage).await.ok();
         open.push(stream);
     }
+    for mut stream in open {
+        let hang_up = async || match stream.read(&mut [0; 1024]).await {
+            Ok(0) | Err(_) => Ok(()),
+            Ok(said) => Err(format!("{said} bytes of an answer")),
+        };
+        soon("the control plane hangs up", hang_up).await;
+    }
     refused(xds, &vec![0xff; 1000], 3, "malformed").await;
     refused(xds, &[], 3, "node").await;
     refused(xds, &vec![0; OVERSIZED], 8, "").await;
@@ -52,7 +59,6 @@ async fn garbage_on_the_xds_port_is_refused_and_costs_neither_memory_nor_the_oth
         if grown < GROWTH_KB { Ok(()) } else { Err(format!("{grown} KiB more")) }
     })
     .await;
-    drop(open);
     none_lost(load).await;
     scene.end().await;
 }

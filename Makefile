@@ -18,7 +18,7 @@ SHOW := -- --show-output
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup build ## Run a whole mesh here; Ctrl-C ends it. DEMO_ONCE=1: drive it, check it, end. ROUTER_PORT=N
@@ -47,6 +47,17 @@ test-unit: ## Tests that need nothing but this checkout; those that need real pa
 .PHONY: test-e2e
 test-e2e: setup build ## Only the lab's and the end-to-end tests, with real Envoy and Consul
 	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
+
+.PHONY: bench-xds
+bench-xds: setup ## Measure the control plane with thousands of simulated Envoys
+	@$(CARGO) build --release -p control-plane -p bench
+	@$(PARTS); exec target/release/fleet xds
+
+.PHONY: bench-peers
+bench-peers: setup ## The same beside a plain server on go-control-plane; needs Go
+	@$(CARGO) build --release -p control-plane -p bench
+	@mkdir -p target/bench && cd bench/baseline && go build -mod=mod -buildvcs=false -o ../../target/bench/baseline .
+	@$(PARTS); exec target/release/fleet peers
 
 .PHONY: build
 build: ## Build the programs that the demo and the tests run

@@ -1,0 +1,27 @@
+//! Measures an xDS control plane with thousands of simulated Envoys and a real Consul.
+//!
+//! In: a scenario and its size. Out: figures. `fleet` is the program; `docs/benchmarks.md` says how to read them.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`wire`], [`http2`], [`node`], [`proxy`] | one simulated Envoy, without IO |
+//! | [`fleet`], [`board`] | all of them, and what they see |
+//! | [`consul`], [`contender`], [`usage`] | the real parts, and what they cost |
+//! | [`stage`], [`scenario`], [`plan`] | what is measured |
+//! | [`figures`] | what came out |
+//!
+//! **Invariants**: everything that is started ends with the run; no figure comes from the server itself.
+
+pub mod board;
+pub mod consul;
+pub mod contender;
+pub mod figures;
+pub mod fleet;
+pub mod http2;
+pub mod node;
+pub mod plan;
+pub mod proxy;
+pub mod scenario;
+pub mod stage;
+pub mod usage;
+pub mod wire;

@@ -1,0 +1,101 @@
+//! `fleet`: runs one scenario, or the default set, and says what came out.
+//!
+//! In: arguments. Out: tables, and `target/bench/*.json`.
+
+#![expect(clippy::print_stdout, reason = "a program that people read")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use bench::contender::{self, Contender};
+use bench::figures::{self, Figure};
+use bench::plan::{self, Scenario};
+use bench::stage::Setup;
+
+/// Measures an xDS control plane with thousands of simulated Envoys and a real Consul.
+#[derive(Debug, Parser)]
+#[command(name = "fleet")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The default set; written to target/bench/xds.json.
+    Xds,
+    /// The default set, with the peers beside; written to target/bench/peers.json.
+    Peers,
+    /// How soon every stream knows of an instance, and what that costs.
+    Event(One),
+    /// Resident memory for each stream.
+    Memory(One),
+    /// All streams reconnect at once.
+    Storm(One),
+    /// From exec to the first stream configured.
+    Cold(One),
+    /// Every cluster of every proxy changes.
+    Document(One),
+    /// From Consul to one real Envoy.
+    Envoy(One),
+}
+
+/// One scenario.
+#[derive(Debug, clap::Args)]
+struct One {
+    #[command(flatten)]
+    setup: Setup,
+    /// Events, changes or starts.
+    #[arg(long, default_value_t = 20)]
+    events: u32,
+    /// Who is measured; the first one's figures have the others' beside.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["ayatori"])]
+    contenders: Vec<Contender>,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stderr, reason = "a command line program complains there")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fleet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let scenario = match cli.command {
+        Command::Xds => return all("xds.json", &[]).await,
+        Command::Peers => {
+            return all("peers.json", &[Contender::Baseline, Contender::Debounced]).await;
+        }
+        Command::Event(one) => (Scenario::Event(one.setup, one.events), one.contenders),
+        Command::Memory(one) => (Scenario::Memory(one.setup), one.contenders),
+        Command::Storm(one) => (Scenario::Storm(one.setup), one.contenders),
+        Command::Cold(one) => (Scenario::Cold(one.setup, one.events), one.contenders),
+        Command::Document(one) => (Scenario::Document(one.setup, one.events), one.contenders),
+        Command::Envoy(one) => (Scenario::Envoy(one.setup, one.events), one.contenders),
+    };
+    let (scenario, contenders) = scenario;
+    for contender in contenders {
+        println!("{}\n{}\n", contender.name(), figures::table(&scenario.measure(contender).await?));
+    }
+    Ok(())
+}
+
+/// Runs the default set; what is done is printed and written at once, so that a run cut short is not lost.
+async fn all(file: &str, peers: &[Contender]) -> anyhow::Result<()> {
+    let file = contender::output_dir()?.join(file);
+    let mut figures: Vec<Figure> = Vec::new();
+    for scenario in plan::default_set() {
+        let new = scenario.compare(peers).await?;
+        println!("{}\n", figures::table(&new));
+        figures.extend(new);
+        figures::write(&figures, &file)?;
+    }
+    println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
+    Ok(())
+}

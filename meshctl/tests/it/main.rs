@@ -7,5 +7,6 @@
 
 mod apply;
 mod bootstrap;
+mod docs;
 mod show;
 mod support;

@@ -217,14 +217,15 @@ fn retry_policy(policy: &RetryPolicy) -> EnvoyRetryPolicy {
     EnvoyRetryPolicy {
         retry_on: on.join(","),
         num_retries: number(policy.attempts),
-        // Another instance than the one that just failed, if there is one.
+        // Another instance than the one that just failed, if there is one. One that refuses connections has no request
+        // under way, so least-request picks it more often than not: hence many picks, which cost nothing.
         retry_host_predicate: vec![RetryHostPredicate {
             name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
             config_type: Some(retry_host_predicate::ConfigType::TypedConfig(pack(
                 &PreviousHostsPredicate {},
             ))),
         }],
-        host_selection_retry_max_attempts: 3,
+        host_selection_retry_max_attempts: 16,
         retry_back_off: Some(RetryBackOff {
             base_interval: Some(duration(Duration::from_millis(25))),
             max_interval: Some(duration(Duration::from_millis(250))),

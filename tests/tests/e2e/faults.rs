@@ -15,6 +15,7 @@ mod consul_token_loses_rights;
 mod control_plane_killed_while_consul_is_down;
 mod envoy_refuses_one_resource;
 mod garbage_connections;
+mod instance_gone_unnoticed;
 
 /// What every control plane says about itself.
 async fn statuses(scene: &Scene) -> Result<Vec<Status>, String> {

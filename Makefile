@@ -11,7 +11,7 @@ ROUTER_PORT ?= 8080
 DEMO_ONCE ?=
 
 # Where the real parts are, written by scripts/setup.
-PARTS := set -a; . target/real-parts.env; set +a; export E2E_REQUIRE="$${E2E_REQUIRE-ours,$$AYATORI_PARTS}"
+PARTS := set -a; . target/real-parts.env; set +a; root=$$([ "$$(id -u)" != 0 ] || echo ,netns); export E2E_REQUIRE="$${E2E_REQUIRE-ours,$$AYATORI_PARTS$$root}"
 # Skips are printed by passing tests, whose output cargo hides otherwise.
 TEST_FLAGS := --no-fail-fast
 SHOW := -- --show-output

@@ -73,7 +73,8 @@ async fn start(config: &Config, reload: Reload) -> anyhow::Result<()> {
     spawn_registry(&config.registry, events, &mut tasks, &shutdown)?;
     let catalog = spawn_catalog(config, received, started, &mut tasks, &shutdown);
     let (model, subscribers) = spawn_cache(catalog.clone(), &mut tasks, &shutdown);
-    metrics.register_collector(Box::new(CatalogMetrics { state: catalog.clone(), started }));
+    let shown = CatalogMetrics { state: catalog.clone(), model: model.clone(), started };
+    metrics.register_collector(Box::new(shown));
 
     let proxies = ProxyTable::default();
     let xds = XdsServer::new(

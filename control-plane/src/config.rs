@@ -313,8 +313,18 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             RegistryConfig::File(raw.file.directory, interval)
         }
     };
+    if let (Some(file), None) = (&raw.xds.client_ca_file, &raw.xds.cert_file) {
+        problems.add(
+            "xds.client_ca_file",
+            format!(
+                "{} needs xds.cert_file and xds.key_file: without TLS no proxy shows a certificate",
+                file.display()
+            ),
+        );
+    }
+    let client_ca = readable(problems, "xds.client_ca_file", raw.xds.client_ca_file);
     let tls = pair(problems, "xds", raw.xds.cert_file, raw.xds.key_file)
-        .map(|(certificate, key)| TlsFiles { certificate, key, client_ca: raw.xds.client_ca_file });
+        .map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     if tls.is_none() && !raw.xds.listen.ip().is_loopback() && !raw.xds.allow_plaintext {
         problems.add(
             "xds.listen",
@@ -369,7 +379,7 @@ fn resolve_consul(raw: RawConsul, problems: &mut Problems) -> ConsulConfig {
             .flatten()
             .map_or(Token::None, |token| Token::Value(Secret::new(token.expose()))),
     };
-    config.ca_file = raw.ca_file;
+    config.ca_file = readable(problems, "consul.ca_file", raw.ca_file);
     config.client_certificate = pair(problems, "consul", raw.cert_file, raw.key_file)
         .map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
     config.tls_server_name = raw.tls_server_name;
@@ -384,6 +394,8 @@ fn pair(
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
 ) -> Option<(PathBuf, PathBuf)> {
+    let certificate = readable(problems, &format!("{table}.cert_file"), certificate);
+    let key = readable(problems, &format!("{table}.key_file"), key);
     match (certificate, key) {
         (Some(certificate), Some(key)) => Some((certificate, key)),
         (None, None) => None,
@@ -396,4 +408,14 @@ fn pair(
             None
         }
     }
+}
+
+/// The path, after a look whether the file can be opened: `check-config` must find what the start would.
+fn readable(problems: &mut Problems, key: &str, file: Option<PathBuf>) -> Option<PathBuf> {
+    if let Some(path) = &file
+        && let Err(error) = std::fs::File::open(path)
+    {
+        problems.add(key, format!("cannot open {}: {error}", path.display()));
+    }
+    file
 }

@@ -1,5 +1,6 @@
 //! Metrics of the catalog, read from its newest state at each scrape; the streams' own are in `xds/server/metrics.rs`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use prometheus_client::collector::Collector;
@@ -10,12 +11,15 @@ use tokio::sync::watch;
 
 use crate::catalog::Health;
 use crate::catalog::run::CatalogState;
+use crate::mesh::{MeshModel, explain};
 
 /// Reads the catalog at scrape time: there is nothing to keep in step.
 #[derive(Debug)]
 pub struct CatalogMetrics {
     /// The catalog.
     pub state: watch::Receiver<CatalogState>,
+    /// The mesh, for its problems.
+    pub model: watch::Receiver<Arc<MeshModel>>,
     /// The start of the process, from which sources count.
     pub started: Instant,
 }
@@ -38,8 +42,8 @@ impl Collector for CatalogMetrics {
         gauge("mesh_catalog_services", "Services of the mesh", snapshot.services().count())?;
         gauge(
             "mesh_catalog_problems",
-            "Registrations and documents rejected or held back",
-            snapshot.problems.len(),
+            "Registrations and documents rejected, held back or in conflict, as meshctl get problems lists them",
+            explain::all_problems(&self.model.borrow().clone()).len(),
         )?;
         let generation = usize::try_from(snapshot.generation).unwrap_or(usize::MAX);
         gauge(

@@ -79,3 +79,24 @@ fn an_api_that_others_can_reach_unprotected_is_refused_by_name() {
     assert!(error.contains("api.listen: 0.0.0.0:18002 is reachable from elsewhere"), "{error}");
     assert!(error.contains("xds.allow_plaintext"), "{error}");
 }
+
+#[test]
+fn certificates_that_cannot_be_used_are_found_before_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control-plane.toml");
+    std::fs::write(
+        &file,
+        "[xds]\nclient_ca_file = \"/nonexistent/ca.pem\"\n\
+         [api]\ncert_file = \"/nonexistent/cert.pem\"\nkey_file = \"/nonexistent/key.pem\"\n",
+    )
+    .unwrap();
+    let error = Config::read(Some(&file)).unwrap_err().to_string();
+    for expected in [
+        "xds.client_ca_file: /nonexistent/ca.pem needs xds.cert_file",
+        "xds.client_ca_file: cannot open /nonexistent/ca.pem",
+        "api.cert_file: cannot open /nonexistent/cert.pem",
+        "api.key_file: cannot open /nonexistent/key.pem",
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
+}

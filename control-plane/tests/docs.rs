@@ -179,6 +179,7 @@ fn registry() -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(CatalogMetrics {
         state: watch::Sender::new(state).subscribe(),
+        model: watch::Sender::new(Arc::default()).subscribe(),
         started: Instant::now(),
     }));
     XdsMetrics::new(&mut registry);

@@ -105,6 +105,8 @@ impl<'a> Builder<'a> {
         };
         if let Some(port) = port {
             self.tcp.insert(port, (target, self.origin.clone()));
+        } else if let Some(service) = service.filter(|service| service.protocol == Protocol::Tcp) {
+            self.add_portless(service);
         } else if let Some(service) = service {
             self.add_service(service);
         } else if let Some(model) = external {
@@ -120,10 +122,15 @@ impl<'a> Builder<'a> {
             retries: None,
             origin: service.origin.clone(),
         });
-        let key = &service.key;
-        let domains =
-            vec![key.name.to_string(), format!("{}.{}.{MESH_DOMAIN}", key.name, key.system)];
-        self.insert(key.name.to_string(), domains, rules, true);
+        self.insert(service.key.name.to_string(), names(service), rules, true);
+    }
+
+    /// Bytes cannot be routed by host name: whoever asks for one over HTTP is told what to write.
+    fn add_portless(&mut self, service: &ServiceModel) {
+        let name = &service.key.name;
+        let body = format!("{name} speaks tcp: write {name}=PORT and connect to 127.0.0.1:PORT");
+        let rules = vec![answer(503, body, self.origin.clone())];
+        self.insert(name.to_string(), names(service), rules, false);
     }
 
     fn add_external(&mut self, name: &ServiceName, model: ExternalModel) {
@@ -184,6 +191,12 @@ impl<'a> Builder<'a> {
         let names_caller = names_caller.then(|| self.caller.clone());
         self.hosts.insert(name.clone(), VirtualHost { name, domains, routes, names_caller });
     }
+}
+
+/// The host names of a service of the own System.
+fn names(service: &ServiceModel) -> Vec<String> {
+    let key = &service.key;
+    vec![key.name.to_string(), format!("{}.{}.{MESH_DOMAIN}", key.name, key.system)]
 }
 
 /// Rules that forward everything to a target that is not a service of the mesh.

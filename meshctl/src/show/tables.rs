@@ -196,6 +196,8 @@ fn state(types: &[TypeView]) -> String {
     let pending: usize = types.iter().map(|kind| kind.pending).sum();
     let refused: usize = types.iter().map(|kind| kind.nacked.len()).sum();
     match (pending, refused) {
+        // A stream that is stalled, or has asked for nothing yet, tells of no type.
+        (0, 0) if types.is_empty() => "silent".to_owned(),
         (0, 0) => "current".to_owned(),
         (_, 0) => format!("{pending} pending"),
         (0, _) => format!("{refused} refused"),

@@ -1,5 +1,7 @@
 //! What registrations say: bad ones are named and harm nobody, the others become listeners, endpoints and weights.
 
+use std::collections::BTreeMap;
+
 use contract::registration::Protocol;
 use http::{Method, Request};
 use lab::http::Client;
@@ -148,6 +150,44 @@ async fn upstreams_narrow_what_is_called_and_open_tcp_listeners_also_for_externa
         .await;
     }
     scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_service_with_a_host_name_is_resolved_by_envoy() {
+    let test = "an_external_service_with_a_host_name_is_resolved_by_envoy";
+    let Some(scene) = Scene::trading(test, 1, |_| ()).await else { return };
+    let (_archive, archive_at) = scene.outsider("archive");
+    let body = json!({"Name": "archive", "Address": LOCAL, "Port": archive_at.port()});
+    scene.consul(Method::PUT, REGISTER, Some(body)).await;
+    scene.world.apply("trading", &format!("{TRADING}external: [archive]\n")).await.unwrap();
+    let orders = scene.world.instances_of("orders").next().unwrap();
+    let resolved = format!("external:archive::{archive_at}::");
+    soon("Envoy has an address that answers", async || {
+        let clusters = orders.envoy().admin("/clusters").await;
+        let clusters = clusters.map_err(|error| lab::chain(&error))?;
+        let archive: Vec<&str> =
+            clusters.lines().filter(|line| line.starts_with("external:archive::")).collect();
+        let is_there = archive.iter().any(|line| line.starts_with(&resolved));
+        if is_there { Ok(()) } else { Err(archive.join("; ")) }
+    })
+    .await;
+    scene.call_answers("orders", "archive", "/orders/7", 200, "archive").await;
+    assert_eq!(cluster_types(orders).await.get("external:archive").unwrap(), "STRICT_DNS");
+    assert_eq!(cluster_types(orders).await.get("service:trading/orders").unwrap(), "EDS");
+    scene.end().await;
+}
+
+/// How each cluster of an Envoy finds its endpoints, by name.
+async fn cluster_types(allocation: &Allocation) -> BTreeMap<String, String> {
+    let dump = allocation.envoy().config_dump().await.unwrap();
+    let configs = dump.get("configs").and_then(Value::as_array).cloned().unwrap_or_default();
+    let clusters = configs.iter().filter_map(|config| config.get("dynamic_active_clusters"));
+    let text = |value: &Value, path: &str| Some(value.pointer(path)?.as_str()?.to_owned());
+    clusters
+        .filter_map(Value::as_array)
+        .flatten()
+        .filter_map(|one| Some((text(one, "/cluster/name")?, text(one, "/cluster/type")?)))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::{
     Thresholds, thresholds::RetryBudget,
 };
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{
-    ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
+    ClusterDiscoveryType, CustomClusterType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
 use envoy_types::pb::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, OutlierDetection, UpstreamConnectionOptions,
@@ -16,6 +16,8 @@ use envoy_types::pb::envoy::config::cluster::v3::{
 use envoy_types::pb::envoy::config::core::v3::{
     AggregatedConfigSource, ApiVersion, ConfigSource, TcpKeepalive, config_source,
 };
+use envoy_types::pb::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
+use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use prost::Name;
@@ -32,23 +34,24 @@ const INITIAL_FETCH: Duration = Duration::from_secs(5);
 /// The cluster of a target.
 pub fn cluster(spec: &ClusterSpec) -> Arc<Encoded> {
     let name: ResourceName = spec.target.to_string().into();
+    let kind = |kind: DiscoveryType| ClusterDiscoveryType::Type(kind.into());
     let (discovery, eds, assignment) = match &spec.discovery {
-        Discovery::Endpoints => (DiscoveryType::Eds, Some(eds_config()), None),
+        Discovery::Endpoints => (kind(DiscoveryType::Eds), Some(eds_config()), None),
         Discovery::Loopback(port) => {
             let app = address_endpoint("127.0.0.1", *port, Health::Healthy, 1);
-            (DiscoveryType::Static, None, Some(load_assignment(&name, vec![app])))
+            (kind(DiscoveryType::Static), None, Some(load_assignment(&name, vec![app])))
         }
         Discovery::HostNames(instances) => {
             let endpoints = instances
                 .iter()
                 .map(|i| address_endpoint(&i.address, i.port, i.health, i.weight))
                 .collect();
-            (DiscoveryType::StrictDns, None, Some(load_assignment(&name, endpoints)))
+            (resolved(), None, Some(load_assignment(&name, endpoints)))
         }
     };
     let message = Cluster {
         name: name.to_string(),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(discovery.into())),
+        cluster_discovery_type: Some(discovery),
         eds_cluster_config: eds,
         load_assignment: assignment,
         connect_timeout: Some(duration(spec.connect_timeout)),
@@ -67,6 +70,17 @@ pub fn cluster(spec: &ClusterSpec) -> Arc<Encoded> {
         ..Default::default()
     };
     encode(ResourceType::Cluster, name, &message, Arc::from([]))
+}
+
+/// Every address of every host name is an endpoint. IPv6 only where there is no IPv4: hosts of this mesh are registered
+/// with IPv4 addresses as a rule, and `localhost` must not become an address that nobody listens on.
+fn resolved() -> ClusterDiscoveryType {
+    let dns =
+        DnsCluster { dns_lookup_family: DnsLookupFamily::V4Preferred.into(), ..Default::default() };
+    ClusterDiscoveryType::ClusterType(CustomClusterType {
+        name: "envoy.clusters.dns".to_owned(),
+        typed_config: Some(pack(&dns)),
+    })
 }
 
 /// Where EDS and RDS come from: the stream that brought the resource that asks.

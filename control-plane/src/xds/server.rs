@@ -13,24 +13,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::{Body, Service, StdError, http};
-use tonic::server::{Grpc, NamedService, StreamingService};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::server::NamedService;
+use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::xds::resources::{ResourceSet, Version};
 use crate::xds::stream::AdsStream;
-use crate::xds::wire::{DeltaRequest, DiscoveryCodec, DiscoveryRequest, SotwRequest};
+use crate::xds::wire::{self, DeltaRequest, DiscoveryRequest, SotwRequest};
 
+mod alarm;
 mod connection;
 mod metrics;
 mod node;
 mod proxies;
+mod response;
 mod throttle;
 mod transport;
 
@@ -39,6 +39,7 @@ pub use node::{BadNode, ProxyNode};
 pub use proxies::{ConnectedProxy, NoStatus, ProxyTable};
 pub use transport::{XdsConfig, XdsServerError, XdsTls, serve, server_builder};
 
+use alarm::Alarm;
 use connection::{Connection, judge};
 use metrics::Ended;
 use throttle::Throttle;
@@ -162,7 +163,8 @@ impl<S: ProxySource> Shared<S> {
                 now,
             ),
             ends_at: now + self.config.stream_age.mul_f64(1.0 + (self.random)()),
-            shutdown: self.shutdown.clone(),
+            shutdown: Box::pin(self.shutdown.clone().cancelled_owned()),
+            alarm: Alarm::new(now + self.config.stream_age),
             drain: self.config.drain.mul_f64((self.random)()),
             is_draining: false,
             is_over: false,
@@ -181,27 +183,6 @@ impl<S: ProxySource> Shared<S> {
             self.metrics.ended(Ended::BadNode);
             warn!(?peer, %error, "Refusing a proxy");
             Status::invalid_argument(error.to_string())
-        })
-    }
-}
-
-/// One method of the service.
-struct Method<S>(Arc<Shared<S>>);
-
-impl<S: ProxySource, R: DiscoveryRequest> StreamingService<R> for Method<S> {
-    type Response = Bytes;
-    type ResponseStream = BoxStream<'static, Result<Bytes, Status>>;
-    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<R>>) -> Self::Future {
-        let shared = self.0.clone();
-        Box::pin(async move {
-            let connection = Box::new(shared.begin(request).await?);
-            let responses = stream::unfold(connection, async |mut connection| {
-                let response = connection.next().await?;
-                Some((response, connection))
-            });
-            Ok(Response::new(responses.boxed()))
         })
     }
 }
@@ -253,7 +234,10 @@ where
     B::Error: Into<StdError> + Send + 'static,
 {
     let limit = shared.config.max_request_bytes;
-    let mut grpc =
-        Grpc::new(DiscoveryCodec::<R>::default()).apply_max_message_size_config(Some(limit), None);
-    Ok(grpc.streaming(Method(shared), request).await)
+    let read = |body| Streaming::new_request(wire::decoder::<R>(), body, None, Some(limit));
+    let request = Request::from_http(request.map(read));
+    Ok(match shared.begin(request).await {
+        Ok(connection) => response::streaming(Box::new(connection)),
+        Err(status) => status.into_http(),
+    })
 }

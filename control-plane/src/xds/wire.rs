@@ -7,21 +7,19 @@
 //! `node` stays bytes, because Envoy repeats its long list of extensions in every request.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{encode_varint, encoded_len_varint};
-use tonic::Status;
-use tonic::codec::{BufferSettings, Codec, EncodeBuf, Encoder};
+use tonic::codec::BufferSettings;
 use tonic_prost::ProstDecoder;
 
 use crate::xds::resources::{Encoded, ResourceType};
 use crate::xds::stream::{Answers, Mode, Names, Request, Response};
 
-/// Bytes that each direction of a stream sets aside; both grow with what passes.
+/// Bytes that a stream sets aside for requests.
 const BUFFER: usize = 1024;
-/// Bytes of responses that travel in one piece when several are ready.
+/// Concerns encoders only, but has to be given.
 const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// What both variants' requests have.
@@ -133,17 +131,19 @@ fn answers(nonce: &str) -> Answers {
     }
 }
 
-/// The bytes of a response: a `DeltaDiscoveryResponse`, or with a version a `DiscoveryResponse`.
+/// A response as one gRPC message, its prefix included: a `DeltaDiscoveryResponse`, or with a version a
+/// `DiscoveryResponse`. The allocation is exact: it lives until a slow proxy has read it.
 pub fn encode(response: &Response) -> Bytes {
     let nonce = response.nonce.to_string();
     let type_url = response.kind.type_url();
+    let head = field_len(type_url.len()) + field_len(nonce.len());
     match response.version {
         None => {
             let resources = response.resources.iter();
             let size: usize = resources.map(|content| field_len(resource_len(content))).sum();
             let removed = response.removed.iter();
             let removed_size: usize = removed.map(|name| field_len(name.len())).sum();
-            let mut out = BytesMut::with_capacity(size + removed_size + type_url.len() + 32);
+            let mut out = message(size + removed_size + head);
             for content in &response.resources {
                 put_head(&mut out, 2, resource_len(content));
                 put_field(&mut out, 1, content.version.to_string().as_bytes());
@@ -160,7 +160,7 @@ pub fn encode(response: &Response) -> Bytes {
         Some(version) => {
             let resources = response.resources.iter();
             let size: usize = resources.map(|content| field_len(content.any.len())).sum();
-            let mut out = BytesMut::with_capacity(size + type_url.len() + 64);
+            let mut out = message(size + field_len(VERSION_LEN) + head);
             put_field(&mut out, 1, version.to_string().as_bytes());
             for content in &response.resources {
                 put_field(&mut out, 2, &content.any);
@@ -170,6 +170,18 @@ pub fn encode(response: &Response) -> Bytes {
             out.freeze()
         }
     }
+}
+
+/// Bytes in front of a gRPC message: whether it is compressed, and its length.
+const PREFIX_LEN: usize = 5;
+
+/// Room for a gRPC message of this length, its prefix written.
+fn message(length: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(PREFIX_LEN + length);
+    out.put_u8(0);
+    // A response is far below 4 GiB: what is larger than a chunk is sent in pieces.
+    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    out
 }
 
 /// Length of a version as text.
@@ -194,48 +206,9 @@ fn put_field(out: &mut BytesMut, tag: u8, value: &[u8]) {
     out.put_slice(value);
 }
 
-/// Encoded responses out, requests of type `R` in.
-#[derive(Debug)]
-pub struct DiscoveryCodec<R>(PhantomData<R>);
-
-impl<R> Default for DiscoveryCodec<R> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<R: DiscoveryRequest> Codec for DiscoveryCodec<R> {
-    type Encode = Bytes;
-    type Decode = R;
-    type Encoder = EncodedResponses;
-    type Decoder = ProstDecoder<R>;
-
-    fn encoder(&mut self) -> Self::Encoder {
-        EncodedResponses
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        ProstDecoder::new(BufferSettings::new(BUFFER, YIELD_THRESHOLD))
-    }
-}
-
-/// Writes what is encoded already.
-#[derive(Debug)]
-pub struct EncodedResponses;
-
-impl Encoder for EncodedResponses {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.reserve(item.len());
-        out.put(item);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD_THRESHOLD)
-    }
+/// Reads requests; its buffer begins small and grows with what passes.
+pub fn decoder<R: DiscoveryRequest>() -> ProstDecoder<R> {
+    ProstDecoder::new(BufferSettings::new(BUFFER, YIELD_THRESHOLD))
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@
 //! **Invariants**: it is polled by the transport: no task, no queue; a client that does not read costs one state
 //! machine and delays nobody. Protocol decisions are the state machine's.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, info, warn};
 
@@ -19,6 +20,7 @@ use crate::xds::resources::{ResourceSet, ResourceType, Version};
 use crate::xds::stream::{AdsStream, Event};
 use crate::xds::wire::{self, DiscoveryRequest};
 
+use super::alarm::Alarm;
 use super::metrics::{Ended, OpenStream, XdsMetrics};
 use super::node::ProxyNode;
 use super::proxies::{Place, Query};
@@ -38,7 +40,9 @@ pub(super) struct Connection<R> {
     pub throttle: Throttle,
     /// When the stream ends of age.
     pub ends_at: Instant,
-    pub shutdown: CancellationToken,
+    /// The same future for the whole stream: its place in the token's list is taken once.
+    pub shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    pub alarm: Alarm,
     /// How long after the shutdown began the stream ends.
     pub drain: std::time::Duration,
     pub is_draining: bool,
@@ -127,8 +131,8 @@ impl<R: DiscoveryRequest> Connection<R> {
             request = self.requests.message(), if is_readable => News::Request(request),
             changed = self.sets.changed() => News::Set(changed.is_ok()),
             query = self.queries.recv() => News::Query(query),
-            () = self.shutdown.cancelled(), if !self.is_draining => News::Shutdown,
-            () = tokio::time::sleep_until(wake_at.into()) => News::Timer,
+            () = &mut self.shutdown, if !self.is_draining => News::Shutdown,
+            () = self.alarm.until(wake_at) => News::Timer,
         }
     }
 

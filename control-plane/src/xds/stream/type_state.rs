@@ -14,7 +14,7 @@ use crate::xds::resources::{Encoded, ResourceName, ResourceType, TypeSet, Versio
 
 use super::nack::Nacks;
 use super::request::{Mode, Names};
-use super::subscription::{Subscription, intern};
+use super::subscription::{Change, Subscription, intern};
 
 /// How long an ACK may take before the next response of the type may overtake it.
 pub(super) const ACK_PATIENCE: Duration = Duration::from_secs(30);
@@ -107,6 +107,9 @@ impl TypeState {
         is_renewed: impl Fn(&str) -> bool,
     ) {
         let change = self.subscription.apply(self.kind, names, set);
+        if change == Change::default() {
+            return;
+        }
         let is_empty_handed = match names {
             Names::Change { initial, .. } => {
                 if change.is_first {

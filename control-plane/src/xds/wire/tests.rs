@@ -31,10 +31,19 @@ fn response(version: Option<Version>) -> Response {
     }
 }
 
+/// The message without its gRPC prefix, which must fit it exactly.
+fn body(response: &Response) -> Bytes {
+    let mut message = encode(response);
+    let prefix = message.split_to(PREFIX_LEN);
+    assert_eq!(prefix[0], 0);
+    assert_eq!(u32::from_be_bytes(prefix[1..].try_into().unwrap()) as usize, message.len());
+    message
+}
+
 #[test]
 fn a_delta_response_reads_as_envoy_s_message() {
     let response = response(None);
-    let read = proto::DeltaDiscoveryResponse::decode(encode(&response)).unwrap();
+    let read = proto::DeltaDiscoveryResponse::decode(body(&response)).unwrap();
     assert_eq!(read.nonce, "300");
     assert_eq!(read.type_url, ResourceType::Endpoints.type_url());
     assert_eq!(read.removed_resources, ["gone"]);
@@ -44,14 +53,14 @@ fn a_delta_response_reads_as_envoy_s_message() {
         assert_eq!(read.resource, Some(Any::decode(sent.any.clone()).unwrap()));
     }
     assert_eq!(read.resources.len(), 2);
-    assert_eq!(read.encode_to_vec().len(), encode(&response).len());
+    assert_eq!(read.encode_to_vec().len(), body(&response).len());
 }
 
 #[test]
 fn a_state_of_the_world_response_reads_as_envoy_s_message() {
     let version = Version::of(b"state");
     let response = response(Some(version));
-    let read = proto::DiscoveryResponse::decode(encode(&response)).unwrap();
+    let read = proto::DiscoveryResponse::decode(body(&response)).unwrap();
     assert_eq!(read.nonce, "300");
     assert_eq!(read.version_info, version.to_string());
     assert_eq!(read.type_url, ResourceType::Endpoints.type_url());

@@ -172,7 +172,7 @@ async fn an_external_service_with_a_host_name_is_resolved_by_envoy() {
     })
     .await;
     scene.call_answers("orders", "archive", "/orders/7", 200, "archive").await;
-    assert_eq!(cluster_types(orders).await.get("external:archive").unwrap(), "STRICT_DNS");
+    assert_eq!(cluster_types(orders).await.get("external:archive").unwrap(), "envoy.clusters.dns");
     assert_eq!(cluster_types(orders).await.get("service:trading/orders").unwrap(), "EDS");
     scene.end().await;
 }
@@ -186,7 +186,10 @@ async fn cluster_types(allocation: &Allocation) -> BTreeMap<String, String> {
     clusters
         .filter_map(Value::as_array)
         .flatten()
-        .filter_map(|one| Some((text(one, "/cluster/name")?, text(one, "/cluster/type")?)))
+        .filter_map(|one| {
+            let kind = text(one, "/cluster/type").or(text(one, "/cluster/cluster_type/name"));
+            Some((text(one, "/cluster/name")?, kind?))
+        })
         .collect()
 }
 

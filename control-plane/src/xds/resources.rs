@@ -2,7 +2,7 @@
 //!
 //! **Invariants**: immutable once made; names and versions are content, never counters or times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -131,6 +131,8 @@ pub struct TypeSet {
     pub changed: Arc<[ResourceName]>,
     /// The resources.
     pub resources: BTreeMap<ResourceName, Arc<Encoded>>,
+    /// Of these, what only goes to who asks for it by name: a delta wildcard does not bring it.
+    pub on_demand: Arc<BTreeSet<ResourceName>>,
 }
 
 /// Everything that one proxy is to have: immutable, consistent in itself.

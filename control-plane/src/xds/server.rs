@@ -26,9 +26,9 @@ use crate::xds::stream::AdsStream;
 use crate::xds::wire::{DeltaRequest, DiscoveryRequest, SotwRequest};
 
 mod alarm;
+mod bell;
 mod classes;
 mod connection;
-mod doorbell;
 mod grpc;
 mod http2;
 mod metrics;
@@ -47,7 +47,7 @@ pub use transport::{XdsConfig, XdsServerError, serve};
 
 use alarm::Alarm;
 use classes::Classes;
-use connection::{Connection, judge};
+use connection::{Bells, Connection, judge};
 use grpc::{Answer, Messages};
 use metrics::Ended;
 use throttle::Throttle;
@@ -166,6 +166,7 @@ impl<S: ProxySource> Shared<S> {
         );
         Ok(Connection {
             requests,
+            bells: Bells::default(),
             class: self.classes.of(&node),
             node_hash: Version::of(first.node()),
             first: Some(first),

@@ -32,16 +32,16 @@ pub trait DiscoveryRequest: Message + Default + 'static {
 pub struct DeltaRequest {
     #[prost(bytes = "bytes", tag = "1")]
     node: Bytes,
-    #[prost(string, tag = "2")]
-    type_url: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    type_url: Bytes,
     #[prost(string, repeated, tag = "3")]
     subscribe: Vec<String>,
     #[prost(string, repeated, tag = "4")]
     unsubscribe: Vec<String>,
     #[prost(btree_map = "string, string", tag = "5")]
     initial: BTreeMap<String, String>,
-    #[prost(string, tag = "6")]
-    nonce: String,
+    #[prost(bytes = "bytes", tag = "6")]
+    nonce: Bytes,
     #[prost(message, optional, tag = "7")]
     error: Option<ErrorDetail>,
 }
@@ -55,10 +55,10 @@ pub struct SotwRequest {
     node: Bytes,
     #[prost(string, repeated, tag = "3")]
     names: Vec<String>,
-    #[prost(string, tag = "4")]
-    type_url: String,
-    #[prost(string, tag = "5")]
-    nonce: String,
+    #[prost(bytes = "bytes", tag = "4")]
+    type_url: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    nonce: Bytes,
     #[prost(message, optional, tag = "6")]
     error: Option<ErrorDetail>,
 }
@@ -78,7 +78,7 @@ impl DiscoveryRequest for DeltaRequest {
     }
 
     fn type_url(&self) -> &str {
-        &self.type_url
+        text(&self.type_url)
     }
 
     fn into_request(self, kind: ResourceType) -> Request {
@@ -103,7 +103,7 @@ impl DiscoveryRequest for SotwRequest {
     }
 
     fn type_url(&self) -> &str {
-        &self.type_url
+        text(&self.type_url)
     }
 
     fn into_request(self, kind: ResourceType) -> Request {
@@ -116,7 +116,13 @@ impl DiscoveryRequest for SotwRequest {
     }
 }
 
-fn answers(nonce: &str) -> Answers {
+/// Read where it lies: most requests are ACKs, which have nothing else.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or("\u{fffd}")
+}
+
+fn answers(nonce: &[u8]) -> Answers {
+    let nonce = text(nonce);
     match (nonce, nonce.parse()) {
         ("", _) => Answers::Nothing,
         (_, Ok(nonce)) => Answers::Nonce(nonce),

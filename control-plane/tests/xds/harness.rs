@@ -136,6 +136,7 @@ impl Server {
                 previous: old.of(of).generation,
                 changed: [ResourceName::from(name)].into(),
                 resources: all.map(|((_, name), it)| (name.clone(), it.clone())).collect(),
+                on_demand: Arc::default(),
             })
         });
         let generation = old.generation + 1;

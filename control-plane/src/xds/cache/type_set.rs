@@ -1,6 +1,6 @@
 //! From one [`TypeSet`] to the next: what changed, by name, and nothing new where nothing did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::xds::resources::{Encoded, ResourceName, TypeSet};
@@ -8,7 +8,16 @@ use crate::xds::resources::{Encoded, ResourceName, TypeSet};
 /// The set that follows `before` with these resources; `before` itself when all versions are equal.
 pub fn follow(
     before: &Arc<TypeSet>,
+    resources: BTreeMap<ResourceName, Arc<Encoded>>,
+) -> Arc<TypeSet> {
+    follow_on_demand(before, resources, BTreeSet::new())
+}
+
+/// [`follow`], with resources that only go to who asks for them by name.
+pub fn follow_on_demand(
+    before: &Arc<TypeSet>,
     mut resources: BTreeMap<ResourceName, Arc<Encoded>>,
+    on_demand: BTreeSet<ResourceName>,
 ) -> Arc<TypeSet> {
     let mut changed: Vec<ResourceName> =
         before.resources.keys().filter(|name| !resources.contains_key(*name)).cloned().collect();
@@ -19,11 +28,13 @@ pub fn follow(
             _ => changed.push(name.clone()),
         }
     }
+    changed.extend(before.on_demand.symmetric_difference(&on_demand).cloned());
     if changed.is_empty() {
         return before.clone();
     }
     changed.sort_unstable();
-    next(before, changed, resources)
+    changed.dedup();
+    next(before, changed, resources, Arc::new(on_demand))
 }
 
 /// The set that follows `before` with some of its resources replaced; `before` itself when it has none of them.
@@ -45,19 +56,21 @@ pub fn replace(before: &Arc<TypeSet>, new: &BTreeMap<ResourceName, Arc<Encoded>>
             name.clone()
         })
         .collect();
-    next(before, changed, resources)
+    next(before, changed, resources, before.on_demand.clone())
 }
 
 fn next(
     before: &TypeSet,
     changed: Vec<ResourceName>,
     resources: BTreeMap<ResourceName, Arc<Encoded>>,
+    on_demand: Arc<BTreeSet<ResourceName>>,
 ) -> Arc<TypeSet> {
     Arc::new(TypeSet {
         generation: before.generation + 1,
         previous: before.generation,
         changed: changed.into(),
         resources,
+        on_demand,
     })
 }
 

@@ -21,6 +21,11 @@ impl Alarm {
         Self(Box::pin(sleep_until(at.into())))
     }
 
+    /// Whether it rings only after `at`.
+    pub(super) fn is_after(&self, at: Instant) -> bool {
+        self.0.deadline().into_std() > at
+    }
+
     /// Rings at `at` or earlier; to be awaited again after it rang early.
     pub(super) fn until(&mut self, at: Instant) -> Pin<&mut Sleep> {
         if self.0.is_elapsed() || self.0.deadline().into_std() > at {

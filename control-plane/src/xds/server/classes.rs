@@ -69,14 +69,10 @@ impl Class {
         })
     }
 
-    /// Whether anything is known that may yet change.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.is_empty
-    }
-
-    /// Waits for news; never ends when there can be none.
+    /// Waits for news of what is known; never ends while nothing is: it matters only to what is about to be sent,
+    /// before which [`Self::news`] is asked.
     pub(super) async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
+        if self.is_empty || self.changes.changed().await.is_err() {
             std::future::pending().await
         }
     }

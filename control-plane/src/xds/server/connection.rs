@@ -6,8 +6,10 @@
 //! **Invariants**: it is polled by the transport: no task, no queue; a client that does not read costs one state
 //! machine and delays nobody. Protocol decisions are the state machine's.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -22,6 +24,7 @@ use crate::xds::stream::{AdsStream, Event};
 use crate::xds::wire::{self, DiscoveryRequest};
 
 use super::alarm::Alarm;
+use super::bell::{Bell, Door};
 use super::classes::Class;
 use super::grpc::{Answer, Gone, Messages, ReadError};
 use super::metrics::{Ended, OpenStream, XdsMetrics};
@@ -41,6 +44,7 @@ pub(super) struct Connection<R> {
     pub stream: AdsStream,
     pub class: Class,
     pub queries: mpsc::Receiver<Query>,
+    pub bells: Bells,
     pub throttle: Throttle,
     /// When the stream ends of age.
     pub ends_at: Instant,
@@ -54,6 +58,21 @@ pub(super) struct Connection<R> {
     pub metrics: XdsMetrics,
     pub _place: Place,
     pub _open: OpenStream,
+}
+
+/// What is looked at only when it has news.
+pub(super) struct Bells {
+    door: Door,
+    requests: Bell,
+    /// Questions, the shutdown, the alarm.
+    rarely: Bell,
+}
+
+impl Default for Bells {
+    fn default() -> Self {
+        let door = Door::default();
+        Self { requests: Bell::new(&door), rarely: Bell::new(&door), door }
+    }
 }
 
 /// What woke the loop.
@@ -154,15 +173,37 @@ impl<R: DiscoveryRequest> Connection<R> {
         if !is_readable {
             wake_at = wake_at.min(readable_at);
         }
-        tokio::select! {
-            biased;
-            changed = self.sets.changed() => News::Set(changed.is_ok()),
-            request = self.requests.next(), if is_readable => News::Request(request),
-            () = self.class.changed(), if !self.class.is_empty() => News::Class,
-            query = self.queries.recv() => News::Query(query),
-            () = &mut self.shutdown, if !self.is_draining => News::Shutdown,
-            () = self.alarm.until(wake_at) => News::Timer,
+        if self.alarm.is_after(wake_at) {
+            self.bells.rarely.ring();
         }
+        let Self { sets, requests, class, queries, shutdown, alarm, bells, .. } = self;
+        let (mut changed, mut class) = (pin!(sets.changed()), pin!(class.changed()));
+        let is_draining = self.is_draining;
+        poll_fn(|context| {
+            bells.door.open(context);
+            if let Poll::Ready(changed) = changed.as_mut().poll(context) {
+                return Poll::Ready(News::Set(changed.is_ok()));
+            }
+            if is_readable
+                && let Poll::Ready(request) =
+                    bells.requests.poll(|inside| requests.poll_next(inside))
+            {
+                return Poll::Ready(News::Request(request));
+            }
+            if class.as_mut().poll(context).is_ready() {
+                return Poll::Ready(News::Class);
+            }
+            bells.rarely.poll(|inside| {
+                if let Poll::Ready(query) = queries.poll_recv(inside) {
+                    return Poll::Ready(News::Query(query));
+                }
+                if !is_draining && shutdown.as_mut().poll(inside).is_ready() {
+                    return Poll::Ready(News::Shutdown);
+                }
+                alarm.until(wake_at).poll(inside).map(|()| News::Timer)
+            })
+        })
+        .await
     }
 
     fn take_request(&mut self, request: R) -> Result<(), Status> {

@@ -9,6 +9,7 @@
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -62,6 +63,14 @@ impl<R: DiscoveryRequest> Messages<R> {
     /// # Errors
     /// No further message can be read.
     pub(super) async fn next(&mut self) -> Result<Option<R>, ReadError> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// [`Self::next`], polled.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<R>, ReadError>> {
         loop {
             if let Some(length) = self.length_of(&self.rest)?
                 && self.rest.len() >= PREFIX_LEN + length
@@ -72,18 +81,18 @@ impl<R: DiscoveryRequest> Messages<R> {
                     self.rest = BytesMut::new();
                 }
                 message.advance(PREFIX_LEN);
-                return decode(message).map(Some);
+                return Poll::Ready(decode(message).map(Some));
             }
-            let Some(chunk) = self.read().await? else {
-                return match self.rest.len() {
+            let Some(chunk) = ready!(self.poll_read(context))? else {
+                return Poll::Ready(match self.rest.len() {
                     0 => Ok(None),
                     length => Err(ReadError::Malformed(format!("it ends after {length} bytes"))),
-                };
+                });
             };
             if self.rest.is_empty()
                 && self.length_of(&chunk)? == chunk.len().checked_sub(PREFIX_LEN)
             {
-                return decode(chunk.slice(PREFIX_LEN..)).map(Some);
+                return Poll::Ready(decode(chunk.slice(PREFIX_LEN..)).map(Some));
             }
             self.rest.extend_from_slice(&chunk);
         }
@@ -104,12 +113,14 @@ impl<R: DiscoveryRequest> Messages<R> {
         Ok(Some(length))
     }
 
-    async fn read(&mut self) -> Result<Option<Bytes>, ReadError> {
-        let Some(chunk) = self.body.data().await else { return Ok(None) };
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ReadError>> {
+        let Some(chunk) = ready!(self.body.poll_data(context)) else {
+            return Poll::Ready(Ok(None));
+        };
         let chunk = chunk.map_err(|_| ReadError::Gone)?;
         let released = self.body.flow_control().release_capacity(chunk.len());
         released.map_err(|_| ReadError::Gone)?;
-        Ok(Some(chunk))
+        Poll::Ready(Ok(Some(chunk)))
     }
 }
 

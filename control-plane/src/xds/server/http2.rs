@@ -9,8 +9,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -25,7 +24,7 @@ use tonic::codegen::http::Request;
 use tracing::debug;
 
 use super::alarm::Alarm;
-use super::doorbell::Doorbell;
+use super::bell::{Bell, Door};
 use super::services::Services;
 use super::{ProxySource, XdsServer};
 
@@ -60,8 +59,8 @@ pub(super) async fn serve<S: ProxySource, T: AsyncRead + AsyncWrite + Unpin>(
         Ok(Err(error)) => return debug!(?peer, %error, "No HTTP/2 on a connection"),
         Err(_) => return debug!(?peer, "No HTTP/2 on a connection in time"),
     };
-    let doorbell = Arc::new(Doorbell::default());
-    let bell = Waker::from(doorbell.clone());
+    let door = Door::default();
+    let bells = [Bell::new(&door), Bell::new(&door), Bell::new(&door)];
     let mut served = Served {
         keepalive: None,
         connection,
@@ -72,10 +71,9 @@ pub(super) async fn serve<S: ProxySource, T: AsyncRead + AsyncWrite + Unpin>(
         services,
     };
     served.keepalive = served.connection.ping_pong().map(Keepalive::new);
-    std::future::poll_fn(|context| {
-        doorbell.poll(&bell, context, |inside| served.poll_round(inside))
-    })
-    .await;
+    let is_quiet = || !bells.iter().any(Bell::is_rung);
+    std::future::poll_fn(|context| door.poll(context, || served.poll_round(&bells), is_quiet))
+        .await;
 }
 
 struct Served<S, T> {
@@ -91,24 +89,29 @@ struct Served<S, T> {
 
 impl<S: ProxySource, T: AsyncRead + AsyncWrite + Unpin> Served<S, T> {
     /// Streams first: what they say goes out with the write that follows.
-    fn poll_round(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(shutdown) = &mut self.shutdown
-            && shutdown.as_mut().poll(context).is_ready()
+    fn poll_round(&mut self, [streams, transport, care]: &[Bell; 3]) -> Poll<()> {
+        if streams.poll(|context| self.poll_streams(context)).is_ready()
+            || transport.poll(|context| self.poll_transport(context, streams)).is_ready()
         {
-            self.shutdown = None;
-            self.connection.graceful_shutdown();
-        }
-        if let Some(keepalive) = &mut self.keepalive
-            && keepalive.poll_lost(context).is_ready()
-        {
-            debug!(peer = ?self.peer, "A connection does not answer");
             return Poll::Ready(());
         }
+        care.poll(|context| self.poll_care(context))
+    }
+
+    fn poll_streams(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(Some(())) = self.streams.poll_next_unpin(context) {}
+        Poll::Pending
+    }
+
+    /// Reads and writes; ready at the end of the connection.
+    fn poll_transport(&mut self, context: &mut Context<'_>, streams: &Bell) -> Poll<()> {
         loop {
-            while let Poll::Ready(Some(())) = self.streams.poll_next_unpin(context) {}
             match self.connection.poll_accept(context) {
-                // Its first poll is the next turn's: nothing else would call for it.
-                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.begin(request, respond);
+                    // Nothing else would call for its first poll.
+                    streams.ring();
+                }
                 Poll::Ready(Some(Err(error))) => {
                     debug!(peer = ?self.peer, %error, "A connection broke");
                     return Poll::Ready(());
@@ -117,6 +120,22 @@ impl<S: ProxySource, T: AsyncRead + AsyncWrite + Unpin> Served<S, T> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Notices the shutdown, and a peer that does not answer.
+    fn poll_care(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(shutdown) = &mut self.shutdown
+            && shutdown.as_mut().poll(context).is_ready()
+        {
+            self.shutdown = None;
+            self.connection.graceful_shutdown();
+        }
+        let Some(keepalive) = &mut self.keepalive else { return Poll::Pending };
+        let lost = keepalive.poll_lost(context);
+        if lost.is_ready() {
+            debug!(peer = ?self.peer, "A connection does not answer");
+        }
+        lost
     }
 
     fn begin(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {

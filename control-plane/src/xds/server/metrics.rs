@@ -63,16 +63,26 @@ impl Ended {
 #[derive(Debug, Clone)]
 pub struct XdsMetrics {
     streams: Family<ByMode, Gauge>,
-    requests: Family<ByMode, Counter>,
+    /// Delta's, then state of the world's.
+    requests: [Counter; 2],
     ended: Family<ByReason, Counter>,
     pushes: Family<ByOutcome, Counter>,
+    /// In the order of [`ResourceType::ALL`].
+    events: [EventMetrics; 5],
     nacks: Family<ByType, Counter>,
     quarantined: Family<ByType, Counter>,
     held_back: Family<ByType, Gauge>,
     expired_gates: Family<ByType, Counter>,
-    sent_bytes: Family<ByType, Counter>,
-    ack_seconds: Family<ByType, Histogram>,
     unserved: Counter,
+}
+
+/// What counts with every event of every stream: looked up once, not each time.
+#[derive(Debug, Clone)]
+struct EventMetrics {
+    sent: Counter,
+    acked: Counter,
+    sent_bytes: Counter,
+    ack_seconds: Histogram,
 }
 
 const fn by_type(kind: ResourceType) -> ByType {
@@ -86,24 +96,37 @@ fn ack_histogram() -> Histogram {
 impl XdsMetrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
+        let requests = Family::<ByMode, Counter>::default();
+        let pushes = Family::<ByOutcome, Counter>::default();
+        let sent_bytes = Family::<ByType, Counter>::default();
+        let ack_seconds =
+            Family::<ByType, Histogram>::new_with_constructor(ack_histogram as fn() -> Histogram);
+        let outcome = |kind: ResourceType, outcome| {
+            pushes.get_or_create_owned(&ByOutcome { r#type: kind.as_str(), outcome })
+        };
         let metrics = Self {
             streams: Family::default(),
-            requests: Family::default(),
+            requests: [Mode::Delta, Mode::Sotw]
+                .map(|mode| requests.get_or_create_owned(&ByMode { mode: mode.as_str() })),
+            events: ResourceType::ALL.map(|kind| EventMetrics {
+                sent: outcome(kind, "sent"),
+                acked: outcome(kind, "acked"),
+                sent_bytes: sent_bytes.get_or_create_owned(&by_type(kind)),
+                ack_seconds: ack_seconds.get_or_create_owned(&by_type(kind)),
+            }),
             ended: Family::default(),
-            pushes: Family::default(),
+            pushes: pushes.clone(),
             nacks: Family::default(),
             quarantined: Family::default(),
             held_back: Family::default(),
             expired_gates: Family::default(),
-            sent_bytes: Family::default(),
-            ack_seconds: Family::new_with_constructor(ack_histogram),
             unserved: Counter::default(),
         };
         let xds = registry.sub_registry_with_prefix("mesh_xds");
         xds.register("streams", "Open xDS streams", metrics.streams.clone());
-        xds.register("requests", "Requests from proxies", metrics.requests.clone());
+        xds.register("requests", "Requests from proxies", requests);
         xds.register("ended_streams", "Streams ended or refused, by reason", metrics.ended.clone());
-        xds.register("pushes", "Responses sent, and what became of them", metrics.pushes.clone());
+        xds.register("pushes", "Responses sent, and what became of them", pushes);
         xds.register("nacks", "Responses that a proxy refused", metrics.nacks.clone());
         xds.register(
             "quarantined_resources",
@@ -120,8 +143,8 @@ impl XdsMetrics {
             "Resources sent although what they waited for had not come",
             metrics.expired_gates.clone(),
         );
-        xds.register("sent_bytes", "Bytes of responses", metrics.sent_bytes.clone());
-        xds.register("ack_seconds", "Time from a response to its ACK", metrics.ack_seconds.clone());
+        xds.register("sent_bytes", "Bytes of responses", sent_bytes);
+        xds.register("ack_seconds", "Time from a response to its ACK", ack_seconds);
         xds.register(
             "unserved_requests",
             "Requests for types that are not served",
@@ -138,7 +161,11 @@ impl XdsMetrics {
     }
 
     pub(super) fn request(&self, mode: Mode) {
-        self.requests.get_or_create(&ByMode { mode: mode.as_str() }).inc();
+        let [delta, sotw] = &self.requests;
+        match mode {
+            Mode::Delta => delta.inc(),
+            Mode::Sotw => sotw.inc(),
+        };
     }
 
     pub(super) fn unserved(&self) {
@@ -150,15 +177,17 @@ impl XdsMetrics {
     }
 
     pub(super) fn push(&self, kind: ResourceType, bytes: usize) {
-        self.outcome(kind, "sent");
-        self.sent_bytes.get_or_create(&by_type(kind)).inc_by(bytes as u64);
+        let metrics = self.of(kind);
+        metrics.sent.inc();
+        metrics.sent_bytes.inc_by(bytes as u64);
     }
 
     pub(super) fn event(&self, event: &Event) {
         match event {
             Event::Acked { kind, latency } => {
-                self.outcome(*kind, "acked");
-                self.ack_seconds.get_or_create(&by_type(*kind)).observe(latency.as_secs_f64());
+                let metrics = self.of(*kind);
+                metrics.acked.inc();
+                metrics.ack_seconds.observe(latency.as_secs_f64());
             }
             Event::Nacked { kind, .. } => {
                 self.outcome(*kind, "nacked");
@@ -180,6 +209,17 @@ impl XdsMetrics {
         let gauge = self.held_back.get_or_create(&by_type(kind));
         gauge.inc_by(i64::try_from(after).unwrap_or(i64::MAX));
         gauge.dec_by(i64::try_from(before).unwrap_or(i64::MAX));
+    }
+
+    const fn of(&self, kind: ResourceType) -> &EventMetrics {
+        let [clusters, endpoints, secrets, listeners, routes] = &self.events;
+        match kind {
+            ResourceType::Cluster => clusters,
+            ResourceType::Endpoints => endpoints,
+            ResourceType::Secret => secrets,
+            ResourceType::Listener => listeners,
+            ResourceType::Routes => routes,
+        }
     }
 
     fn outcome(&self, kind: ResourceType, outcome: &'static str) {

@@ -174,7 +174,7 @@ impl TypeState {
 
     fn decide(&self, name: &ResourceName, need: Need, set: &TypeSet) -> Decision {
         let is_always = need == Need::Always;
-        if !self.subscription.covers(name) {
+        if !self.is_due(name) {
             return Decision::Forget;
         }
         let Some(wanted) = set.resources.get(name) else {
@@ -230,9 +230,10 @@ impl TypeState {
         }
     }
 
-    fn is_in_flight(&self, name: &ResourceName) -> bool {
+    /// Whether content of this name is on its way.
+    pub(super) fn is_in_flight(&self, name: &str) -> bool {
         let mut items = self.in_flight.iter().flat_map(|flight| &flight.items);
-        items.any(|item| item.name == *name && item.content.is_some())
+        items.any(|item| *item.name == *name && item.content.is_some())
     }
 
     /// The version that the proxy has, or will have once it answers what is overdue.

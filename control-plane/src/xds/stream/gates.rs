@@ -11,13 +11,15 @@ use super::type_state::{Item, Need, TypeState};
 
 /// Whether every cluster that a listener or route names is held by the proxy.
 ///
-/// Clusters that are not in the set, or that the proxy refuses, are not waited for; nor is CDS, where the proxy does
+/// Clusters that are not in the set, that the proxy refuses or has yet to ask for, are not waited for; nor is CDS, where the proxy does
 /// not take all of it: proxyless gRPC clients ask for clusters only after their routes.
 pub(super) fn has_clusters(passing: &Passing<'_>, clusters: &TypeState, set: &ResourceSet) -> bool {
     let Passing::Put(content) = passing else { return true };
     let is_missing = |name: &ResourceName| {
         set.clusters.resources.get(name).is_some_and(|cluster| {
-            !clusters.held.contains_key(name) && clusters.refusal(name, cluster.version).is_none()
+            clusters.is_due(name)
+                && !clusters.held.contains_key(name)
+                && clusters.refusal(name, cluster.version).is_none()
         })
     };
     !clusters.subscription.is_wildcard() || !content.clusters.iter().any(is_missing)

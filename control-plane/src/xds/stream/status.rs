@@ -141,7 +141,7 @@ impl TypeState {
     }
 
     fn state_of(&self, name: &ResourceName, version: Version) -> ResourceState {
-        if !self.subscription.covers(name) {
+        if !self.is_due(name) {
             ResourceState::Unasked
         } else if let Some(refused) = self.refusal(name, version) {
             ResourceState::Nacked(refused.clone())

@@ -3,6 +3,7 @@
 mod delta;
 mod model;
 mod nack;
+mod on_demand;
 mod order;
 mod proxy;
 mod sotw;

@@ -6,7 +6,7 @@
 //! **Invariants**: `held` is what the proxy accepted (or claimed on reconnect), never what was merely sent;
 //! `pending` is empty exactly when there is nothing to look at; names are shared with the set, not copied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -79,6 +79,8 @@ pub(super) struct TypeState {
     pub nacks: Nacks,
     /// What other proxies of the class refused.
     pub class: Arc<Quarantine>,
+    /// What of the set only goes to who asks for it by name.
+    on_demand: Arc<BTreeSet<ResourceName>>,
 }
 
 impl TypeState {
@@ -96,6 +98,7 @@ impl TypeState {
             in_flight: None,
             nacks: Nacks::default(),
             class: Arc::default(),
+            on_demand: Arc::default(),
         }
     }
 
@@ -111,6 +114,7 @@ impl TypeState {
         set: &TypeSet,
         is_renewed: impl Fn(&str) -> bool,
     ) {
+        self.on_demand = set.on_demand.clone();
         let change = self.subscription.apply(self.kind, names, set);
         if change == Change::default() {
             return;
@@ -147,6 +151,20 @@ impl TypeState {
         {
             self.believe_version(version, set);
         }
+    }
+
+    /// Whether the proxy is to have this: it asked for it by name, or for everything.
+    ///
+    /// What it has once been sent stays its own: it would otherwise keep for ever what it was sent last.
+    pub(super) fn is_due(&self, name: &str) -> bool {
+        let is_left_out = || {
+            self.mode == Mode::Delta
+                && self.on_demand.contains(name)
+                && !self.subscription.named().contains(name)
+                && !self.held.contains_key(name)
+                && !self.is_in_flight(name)
+        };
+        self.subscription.covers(name) && !is_left_out()
     }
 
     /// Delta: the proxy tells what it holds from an earlier stream.
@@ -202,6 +220,7 @@ impl TypeState {
         if Arc::ptr_eq(old, new) || !self.subscription.is_asked() {
             return;
         }
+        self.on_demand = new.on_demand.clone();
         if old.generation > 0 && new.previous == old.generation {
             for name in new.changed.iter().filter(|name| self.subscription.covers(name)) {
                 let known = self.pending.entry(name.clone()).or_insert(Need::IfChanged);

@@ -131,5 +131,5 @@ fn a_state_of_the_world_request_of_envoy_reads_in_full() {
 
 #[test]
 fn the_first_request_of_a_stream_answers_nothing() {
-    assert_eq!(answers(""), Answers::Nothing);
+    assert_eq!(answers(b""), Answers::Nothing);
 }

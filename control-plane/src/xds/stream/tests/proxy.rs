@@ -1,6 +1,6 @@
 //! A proxy in the hands of a test: it says what the test wants and writes down what it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ pub(in crate::xds::stream) use ResourceType::{Cluster, Endpoints, Listener, Rout
 pub(in crate::xds::stream) struct World {
     generation: u64,
     resources: BTreeMap<(ResourceType, ResourceName), Arc<Encoded>>,
+    /// Clusters that only go to who asks for them by name.
+    on_demand: Arc<BTreeSet<ResourceName>>,
     set: Arc<ResourceSet>,
 }
 
@@ -39,6 +41,11 @@ impl World {
             clusters: clusters.iter().map(|name| ResourceName::from(*name)).collect(),
         };
         self.resources.insert((kind, name), Arc::new(encoded));
+    }
+
+    /// Says which clusters only go to who asks for them by name.
+    pub(in crate::xds::stream) fn on_demand(&mut self, names: &[&str]) {
+        self.on_demand = Arc::new(names.iter().map(|name| ResourceName::from(*name)).collect());
     }
 
     pub(in crate::xds::stream) fn remove(&mut self, kind: ResourceType, name: &str) {
@@ -68,7 +75,11 @@ impl World {
         let old = self.set.of(kind);
         let names = old.resources.keys().chain(resources.keys());
         let mut changed: Vec<_> = names
-            .filter(|name| old.resources.get(*name) != resources.get(*name))
+            .filter(|name| {
+                let is_flipped = kind == Cluster
+                    && old.on_demand.contains(*name) != self.on_demand.contains(*name);
+                is_flipped || old.resources.get(*name) != resources.get(*name)
+            })
             .cloned()
             .collect();
         changed.sort();
@@ -77,7 +88,8 @@ impl World {
             return old.clone();
         }
         let (generation, previous) = (self.generation, old.generation);
-        Arc::new(TypeSet { generation, previous, changed: changed.into(), resources })
+        let on_demand = if kind == Cluster { self.on_demand.clone() } else { Arc::default() };
+        Arc::new(TypeSet { generation, previous, changed: changed.into(), resources, on_demand })
     }
 }
 

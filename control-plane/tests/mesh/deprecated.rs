@@ -112,6 +112,7 @@ async fn no_resource_has_a_deprecated_field_or_value() {
         "envoy.config.endpoint.v3.ClusterLoadAssignment",
         "envoy.config.cluster.v3.OutlierDetection",
         "envoy.config.route.v3.RetryPolicy",
+        "envoy.config.listener.v3.ApiListener",
         "envoy.config.route.v3.WeightedCluster",
         "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
         "envoy.extensions.clusters.dns.v3.DnsCluster",

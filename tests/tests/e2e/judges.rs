@@ -4,5 +4,7 @@
 //! | judge | as |
 //! |---|---|
 //! | [`envoys`] | Envoy in three minor versions, delta and state of the world |
+//! | [`grpc`] | gRPC's C core and gRPC for Node, as clients without proxy |
 
 mod envoys;
+mod grpc;

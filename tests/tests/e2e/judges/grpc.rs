@@ -88,6 +88,23 @@ async fn relay(mut client: TcpStream, replicas: Vec<SocketAddr>) {
     }
 }
 
+/// The bootstrap that `docs/xds.md` shows, for this client; it may call everything.
+fn documented_bootstrap(id: &str, system: &str, control_plane: SocketAddr) -> Value {
+    let page = include_str!("../../../../docs/xds.md");
+    let (_, example) = page.split_once("```json\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let mut bootstrap: Value = serde_json::from_str(example).unwrap();
+    for (pointer, value) in [
+        ("/xds_servers/0/server_uri", json!(control_plane.to_string())),
+        ("/node/id", json!(id)),
+        ("/node/metadata/mesh/system", json!(system)),
+        ("/node/metadata/mesh/upstreams", Value::Null),
+    ] {
+        *bootstrap.pointer_mut(pointer).unwrap() = value;
+    }
+    bootstrap
+}
+
 /// What a client said last.
 #[derive(Debug, Default)]
 struct Sums {
@@ -121,19 +138,7 @@ impl Client {
     /// Starts a client in a System that calls a name.
     fn start(scene: &Scene, library: &Library, front: &Front, system: &str, name: &str) -> Self {
         let id = format!("client-in-{system}");
-        let bootstrap = json!({
-            "xds_servers": [{
-                "server_uri": front.address.to_string(),
-                "channel_creds": [{"type": "insecure"}],
-                "server_features": ["xds_v3"],
-            }],
-            "node": {
-                "id": id,
-                "cluster": "report",
-                "locality": {},
-                "metadata": {"mesh": {"system": system, "role": "sidecar", "proxyless": true}},
-            },
-        });
+        let bootstrap = documented_bootstrap(&id, system, front.address);
         let file = scene.dir().join(format!("{id}.json"));
         std::fs::write(&file, bootstrap.to_string()).unwrap();
         let mut program = library
@@ -163,6 +168,16 @@ impl Client {
             } else {
                 Err(format!("{now:?}, {}", self.process.log().display()))
             }
+        })
+        .await;
+    }
+
+    /// Waits until the library has given up on the name.
+    async fn is_told_that_its_name_does_not_exist(&self) {
+        soon(&format!("{} is told that its name does not exist", self.id), async || {
+            let now = self.sums();
+            let is_told = now.failed.keys().any(|reason| reason.contains("does not exist"));
+            if is_told && now.by_instance.is_empty() { Ok(()) } else { Err(format!("{now:?}")) }
         })
         .await;
     }
@@ -247,12 +262,14 @@ async fn calls_through_every_change(test: &str, library: Library) {
         // Of another System: through the gateway.
         Client::start(&scene, &library, &front, "portfolio", "quotes.trading.mesh"),
     ];
+    let astray = Client::start(&scene, &library, &front, "research", "nobody");
     answered_by_all(&scene, &mut clients).await;
     for client in &clients {
         let agent = scene.proxy(&client.id).await.unwrap().agent;
         assert!(agent.to_lowercase().starts_with(&library.agent.to_lowercase()), "{agent}");
     }
     change_everything(&mut scene, &quotes, &mut clients).await;
+    astray.is_told_that_its_name_does_not_exist().await;
     assert_eq!(nacks(&scene).await, Vec::<String>::new());
     for client in clients {
         let id = client.id.clone();

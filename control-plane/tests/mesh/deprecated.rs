@@ -14,6 +14,8 @@ use prost_reflect::{
 use crate::{build, cases, events, proxies, resources};
 
 fn descriptors() -> DescriptorPool {
+    use serde_json::Value;
+
     // Only packages of this platform are sure to be on this machine.
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let output = Command::new(env!("CARGO"))
@@ -23,10 +25,11 @@ fn descriptors() -> DescriptorPool {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap();
-    let manifest = packages.iter().find(|package| package["name"] == "envoy-types").unwrap();
-    let manifest = PathBuf::from(manifest["manifest_path"].as_str().unwrap());
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata.get("packages").and_then(Value::as_array).unwrap();
+    let is_it = |package: &&Value| package.get("name").is_some_and(|name| name == "envoy-types");
+    let manifest = packages.iter().find(is_it).and_then(|package| package.get("manifest_path"));
+    let manifest = PathBuf::from(manifest.and_then(Value::as_str).unwrap());
     let file = manifest.with_file_name("src/generated/types.bin");
     let bytes = std::fs::read(&file).map_err(|error| format!("{}: {error}", file.display()));
     DescriptorPool::decode(bytes.unwrap().as_slice()).unwrap()

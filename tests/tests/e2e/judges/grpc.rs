@@ -31,9 +31,12 @@ routes:
 - {match: {prefix: /orders}, to: orders}
 ";
 
-/// A gRPC library: how it names itself in `node.user_agent_name`, and its program.
+/// A gRPC library.
 struct Library {
+    /// How it names itself in `node.user_agent_name`.
     agent: &'static str,
+    /// How it says that nobody has a name.
+    missing: &'static str,
     program: Program,
 }
 
@@ -44,7 +47,7 @@ fn judge(file: &str) -> String {
 fn c_core(test: &str) -> Option<Library> {
     let python = parts::real_part_or_skip(test, "grpcio")?;
     let program = Program::new("client", &python).args([judge("grpc/client.py")]);
-    Some(Library { agent: "gRPC C-core", program })
+    Some(Library { agent: "gRPC C-core", missing: "does not exist", program })
 }
 
 fn node(test: &str) -> Option<Library> {
@@ -52,7 +55,7 @@ fn node(test: &str) -> Option<Library> {
     let program = Program::new("client", Path::new("/usr/bin/env"))
         .args(["node".to_owned(), judge("grpc-js/client.js")])
         .env("NODE_PATH", modules.display().to_string());
-    Some(Library { agent: "gRPC Node", program })
+    Some(Library { agent: "gRPC Node", missing: "waiting for name resolution", program })
 }
 
 /// One address before all control planes, as a DNS name or a load balancer is: the first that accepts gets the
@@ -172,11 +175,11 @@ impl Client {
         .await;
     }
 
-    /// Waits until the library has given up on the name.
-    async fn is_told_that_its_name_does_not_exist(&self) {
-        soon(&format!("{} is told that its name does not exist", self.id), async || {
+    /// Waits until the library has given up on a name that nobody has.
+    async fn finds_nobody(&self, library: &Library) {
+        soon(&format!("{} finds nobody", self.id), async || {
             let now = self.sums();
-            let is_told = now.failed.keys().any(|reason| reason.contains("does not exist"));
+            let is_told = now.failed.keys().any(|reason| reason.contains(library.missing));
             if is_told && now.by_instance.is_empty() { Ok(()) } else { Err(format!("{now:?}")) }
         })
         .await;
@@ -269,7 +272,7 @@ async fn calls_through_every_change(test: &str, library: Library) {
         assert!(agent.to_lowercase().starts_with(&library.agent.to_lowercase()), "{agent}");
     }
     change_everything(&mut scene, &quotes, &mut clients).await;
-    astray.is_told_that_its_name_does_not_exist().await;
+    astray.finds_nobody(&library).await;
     assert_eq!(nacks(&scene).await, Vec::<String>::new());
     for client in clients {
         let id = client.id.clone();

@@ -21,7 +21,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup build ## Run a whole mesh here; Ctrl-C ends it. DEMO_ONCE=1: drive it, check it, end. ROUTER_PORT=N
+demo: setup-demo build ## Run a whole mesh here; Ctrl-C ends it. DEMO_ONCE=1: drive it, check it, end. ROUTER_PORT=N
 	@$(PARTS); exec target/debug/meshctl demo --router-port $(ROUTER_PORT) $(if $(DEMO_ONCE),--once)
 
 .PHONY: check
@@ -49,12 +49,12 @@ test-e2e: setup build ## Only the lab's and the end-to-end tests, with real Envo
 	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
 
 .PHONY: bench-xds
-bench-xds: setup ## Measure the control plane with thousands of simulated Envoys
+bench-xds: setup-demo ## Measure the control plane with thousands of simulated Envoys
 	@$(CARGO) build --release -p control-plane -p bench
 	@$(PARTS); exec target/release/fleet xds
 
 .PHONY: bench-peers
-bench-peers: setup ## The same beside a plain server on go-control-plane; needs Go
+bench-peers: setup-demo ## The same beside a plain server on go-control-plane; needs Go
 	@$(CARGO) build --release -p control-plane -p bench
 	@mkdir -p target/bench && cd bench/baseline && go build -mod=mod -buildvcs=false -o ../../target/bench/baseline .
 	@$(PARTS); exec target/release/fleet peers
@@ -64,8 +64,12 @@ build: ## Build the programs that the demo and the tests run
 	@$(CARGO) build -p control-plane -p meshctl -p samples
 
 .PHONY: setup
-setup: ## Bring Envoy and Consul where they are missing
+setup: ## Bring Envoy, Consul and what judges the control plane in tests, where they are missing
 	@scripts/setup
+
+.PHONY: setup-demo
+setup-demo: # Envoy and Consul only
+	@scripts/setup demo
 
 .PHONY: clean
 clean: ## Remove everything that was built or set up

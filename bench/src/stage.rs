@@ -207,6 +207,7 @@ pub fn identity(setup: &Setup, index: usize) -> anyhow::Result<(String, String, 
         }],
         egress: Some(EGRESS),
         upstreams: (setup.upstreams > 0).then(|| upstreams(setup, app).parse()).transpose()?,
+        proxyless: false,
     };
     Ok((format!("fleet-{index:05}"), name, mesh))
 }

@@ -8,6 +8,7 @@
 //! egress     what a sidecar may call        gateway   what a gateway admits and where it goes
 //! router     what the Router admits         inbound   what reaches the application
 //! split      tracks, retries by method      explain   the same, for people, with origins
+//! proxyless  an egress table for clients that have no proxy
 //! ```
 //!
 //! **Invariants**: pure functions, no clock, no async, no Envoy type; every route and listener carries its [`Origin`];
@@ -33,6 +34,7 @@ pub mod gateway;
 pub mod listeners;
 pub mod model;
 pub mod policy;
+pub mod proxyless;
 pub mod router;
 pub mod split;
 pub mod target;
@@ -48,6 +50,8 @@ pub struct MeshModel {
     pub systems: BTreeMap<SystemName, Arc<SystemModel>>,
     /// What Systems know of each other; the same `Arc` while it is equal.
     pub directory: Arc<Directory>,
+    /// Services that each System's gateway exposes by name; the same `Arc` while it is equal.
+    pub exposed: Arc<BTreeMap<SystemName, BTreeSet<ServiceName>>>,
     /// The instances.
     pub catalog: Arc<CatalogSnapshot>,
 }

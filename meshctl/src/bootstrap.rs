@@ -158,6 +158,7 @@ fn spec(args: BootstrapArgs) -> Result<render::Spec, String> {
         services,
         egress: args.egress,
         upstreams: args.upstreams,
+        proxyless: false,
     };
     check_ports(&mesh, args.admin, args.stats)?;
     Ok(render::Spec {

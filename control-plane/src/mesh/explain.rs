@@ -35,7 +35,7 @@ pub fn items(
     targets.sort();
     targets.dedup();
     for target in &targets {
-        items.push(cluster(model, target));
+        items.push(cluster(model, target, node.proxyless));
         items.extend(endpoints(model, target));
     }
     items
@@ -134,7 +134,7 @@ fn app(model: &MeshModel, node: &NodeMetadata, service: &NodeService) -> Option<
     })
 }
 
-fn cluster(model: &MeshModel, to: &Target) -> ExplainedItem {
+fn cluster(model: &MeshModel, to: &Target, is_proxyless: bool) -> ExplainedItem {
     let spec = target::cluster_spec(model, to);
     let origin = match to {
         Target::Service(key, _) => model
@@ -146,7 +146,9 @@ fn cluster(model: &MeshModel, to: &Target) -> ExplainedItem {
         Target::App(_) | Target::Gateway(_) | Target::Ingress(_) => None,
     };
     let protocol = spec.protocol.map_or("caller's protocol".to_owned(), |p| p.to_string());
-    let ejects = spec.outlier.map_or("never ejects".to_owned(), |(failures, time)| {
+    // Failures that eject an instance are Envoy's own notion.
+    let outlier = spec.outlier.filter(|_| !is_proxyless);
+    let ejects = outlier.map_or("never ejects".to_owned(), |(failures, time)| {
         format!("ejects for {time:?} after {failures} failures")
     });
     ExplainedItem {

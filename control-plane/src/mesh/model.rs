@@ -1,6 +1,6 @@
 //! Catalog → [`MeshModel`], reusing whatever the change did not touch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use contract::api::Problem;
@@ -20,7 +20,7 @@ use crate::mesh::{
 /// Derives the model of a snapshot from the model before.
 ///
 /// A System whose specs and document are the same `Arc`s keeps its model, so that an endpoint that flaps costs
-/// nothing here; the directory keeps its `Arc` while it is equal.
+/// nothing here; the directory and what is exposed keep their `Arc` while they are equal.
 pub fn derive(before: &MeshModel, catalog: Arc<CatalogSnapshot>) -> MeshModel {
     let same_externals = Arc::ptr_eq(&before.catalog.externals, &catalog.externals);
     let systems: BTreeMap<SystemName, Arc<SystemModel>> = catalog
@@ -39,13 +39,17 @@ pub fn derive(before: &MeshModel, catalog: Arc<CatalogSnapshot>) -> MeshModel {
             (name.clone(), kept.unwrap_or_else(|| Arc::new(new)))
         })
         .collect();
-    let directory = if same_systems(&before.systems, &systems) {
-        before.directory.clone()
+    let (directory, exposed) = if same_systems(&before.systems, &systems) {
+        (before.directory.clone(), before.exposed.clone())
     } else {
-        let new = build_directory(&systems);
-        if *before.directory == new { before.directory.clone() } else { Arc::new(new) }
+        let directory = kept_if_equal(&before.directory, build_directory(&systems));
+        (directory, kept_if_equal(&before.exposed, build_exposed(&systems)))
     };
-    MeshModel { generation: catalog.generation, systems, directory, catalog }
+    MeshModel { generation: catalog.generation, systems, directory, exposed, catalog }
+}
+
+fn kept_if_equal<T: PartialEq>(before: &Arc<T>, new: T) -> Arc<T> {
+    if **before == new { before.clone() } else { Arc::new(new) }
 }
 
 fn has_same_structure(old: &Arc<SystemCatalog>, new: &Arc<SystemCatalog>) -> bool {
@@ -157,6 +161,13 @@ fn build_externals(
         allowed.insert(name.clone(), model);
     }
     allowed
+}
+
+fn build_exposed(
+    systems: &BTreeMap<SystemName, Arc<SystemModel>>,
+) -> BTreeMap<SystemName, BTreeSet<ServiceName>> {
+    let exposed = |system: &SystemModel| system.routes.iter().map(|r| r.to.clone()).collect();
+    systems.iter().map(|(name, system)| (name.clone(), exposed(system))).collect()
 }
 
 fn build_directory(systems: &BTreeMap<SystemName, Arc<SystemModel>>) -> Directory {

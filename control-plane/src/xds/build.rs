@@ -19,9 +19,19 @@ use crate::xds::resources::{Encoded, ResourceName, ResourceType, Version};
 pub mod access_log;
 pub mod cluster;
 pub mod endpoint;
+pub mod grpc;
 pub mod http;
 pub mod listener;
 pub mod route;
+
+/// Whom resources are built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dialect {
+    /// Envoy.
+    Envoy,
+    /// A gRPC library that reads xDS itself.
+    Grpc,
+}
 
 /// Encodes a resource and takes its version from the bytes.
 fn encode<M: Message + Name>(

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::catalog::SystemCatalog;
 use crate::mesh::{ClusterSpec, Discovery, MeshModel, Target, target};
-use crate::xds::build;
+use crate::xds::build::{self, Dialect};
 use crate::xds::cache::group::Group;
 use crate::xds::resources::{Encoded, ResourceName, ResourceSet};
 
@@ -41,8 +41,10 @@ pub struct GroupKey {
     pub services: Vec<ServiceName>,
     /// What their bootstrap says they call.
     pub upstreams: Option<Upstreams>,
-    /// Whether they have an egress listener.
+    /// Whether they call by host name: through an egress listener, or as gRPC clients by themselves.
     pub has_egress: bool,
+    /// What they understand.
+    pub dialect: Dialect,
 }
 
 impl GroupKey {
@@ -56,7 +58,8 @@ impl GroupKey {
             caller: services.first().map_or_else(|| cluster.to_owned(), ToString::to_string),
             services,
             upstreams: node.upstreams.clone(),
-            has_egress: node.egress.is_some(),
+            has_egress: node.egress.is_some() || node.proxyless,
+            dialect: if node.proxyless { Dialect::Grpc } else { Dialect::Envoy },
         }
     }
 }
@@ -64,20 +67,29 @@ impl GroupKey {
 /// Encoded clusters and endpoints that groups share.
 #[derive(Debug, Default)]
 pub struct SharedResources {
-    clusters: BTreeMap<Target, (ClusterSpec, Arc<Encoded>)>,
+    clusters: BTreeMap<Dialect, BTreeMap<Target, (ClusterSpec, Arc<Encoded>)>>,
     endpoints: BTreeMap<Target, Arc<Encoded>>,
 }
 
 impl SharedResources {
     /// The cluster of a target and, if EDS has its addresses, its endpoints.
-    fn get(&mut self, model: &MeshModel, target: &Target) -> (Arc<Encoded>, Option<Arc<Encoded>>) {
+    fn get(
+        &mut self,
+        model: &MeshModel,
+        target: &Target,
+        dialect: Dialect,
+    ) -> (Arc<Encoded>, Option<Arc<Encoded>>) {
         let spec = target::cluster_spec(model, target);
         let has_endpoints = spec.discovery == Discovery::Endpoints;
-        let cluster = match self.clusters.get(target) {
+        let clusters = self.clusters.entry(dialect).or_default();
+        let cluster = match clusters.get(target) {
             Some((known, encoded)) if *known == spec => encoded.clone(),
             _ => {
-                let encoded = build::cluster::cluster(&spec);
-                self.clusters.insert(target.clone(), (spec, encoded.clone()));
+                let encoded = match dialect {
+                    Dialect::Envoy => build::cluster::cluster(&spec),
+                    Dialect::Grpc => build::grpc::cluster(&spec),
+                };
+                clusters.insert(target.clone(), (spec, encoded.clone()));
                 encoded
             }
         };
@@ -152,7 +164,9 @@ impl ResourceCache {
     pub fn forget_unused(&mut self) {
         self.groups.retain(|_, group| group.retain_connected());
         let used: BTreeSet<&Target> = self.groups.values().flat_map(Group::targets).collect();
-        self.shared.clusters.retain(|target, _| used.contains(target));
+        for clusters in self.shared.clusters.values_mut() {
+            clusters.retain(|target, _| used.contains(target));
+        }
         self.shared.endpoints.retain(|target, _| used.contains(target));
     }
 }

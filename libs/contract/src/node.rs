@@ -1,6 +1,7 @@
 //! Who a proxy is: `node.metadata.mesh` of its Envoy bootstrap (design 3.4).
 //!
-//! `meshctl bootstrap` writes it, the control plane reads it.
+//! `meshctl bootstrap` writes it, the control plane reads it. A gRPC client that reads xDS itself has a bootstrap of
+//! its own form with the same metadata in it.
 //! Unknown keys are ignored: a bootstrap may be newer than the control plane.
 
 use std::fmt;
@@ -57,6 +58,9 @@ pub struct NodeMetadata {
     /// What it calls, in place of the registration's `mesh_upstreams`; also where TCP listeners get their ports in host mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstreams: Option<Upstreams>,
+    /// Whether it is no Envoy but a gRPC client that reads xDS itself: a sidecar's egress without the sidecar.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxyless: bool,
 }
 
 /// One service that a proxy fronts.
@@ -98,6 +102,7 @@ impl NodeMetadata {
     fn check(&self) -> Result<(), NodeError> {
         let fail = |reason: &str| Err(NodeError(reason.to_owned()));
         match self.role {
+            _ if self.proxyless => return self.check_proxyless(),
             ProxyRole::Router if self.services.len() != 1 => {
                 return fail("a router has one service, its listener");
             }
@@ -135,6 +140,24 @@ impl NodeMetadata {
         }
         Ok(())
     }
+
+    /// A client without proxy calls, and nothing else: it has no port that someone could connect to.
+    fn check_proxyless(&self) -> Result<(), NodeError> {
+        let has_ports =
+            || self.upstreams.iter().flat_map(Upstreams::iter).any(|(_, p)| p.is_some());
+        let reason = if self.role != ProxyRole::Sidecar {
+            "`proxyless` goes with the role sidecar"
+        } else if self.system.is_none() {
+            "`system` is missing"
+        } else if !self.services.is_empty() || self.egress.is_some() {
+            "a `proxyless` client has neither `services` nor an `egress` port"
+        } else if has_ports() {
+            "a `proxyless` client opens no port: write its `upstreams` without =PORT"
+        } else {
+            return Ok(());
+        };
+        Err(NodeError(reason.to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -166,8 +189,19 @@ mod tests {
                 }],
                 egress: Some(15001),
                 upstreams: Some("quotes, ledger-db=15432".parse().unwrap()),
+                proxyless: false,
             }
         );
+    }
+
+    #[test]
+    fn a_proxyless_client_s_metadata_is_its_system_and_what_it_calls() {
+        let metadata = json!({
+            "system": "trading", "role": "sidecar", "proxyless": true, "upstreams": "quotes",
+        });
+        let node = NodeMetadata::from_json(metadata).unwrap();
+        assert!(node.proxyless);
+        assert_eq!(node.upstreams, Some("quotes".parse().unwrap()));
     }
 
     #[test]
@@ -186,6 +220,17 @@ mod tests {
                 json!({"role": "sidecar", "system": "a", "egress": 7, "services": [{"name": "b", "inbound": 7, "app": 1}]}),
                 "`egress` port is taken",
             ),
+            (json!({"role": "sidecar", "proxyless": true}), "`system` is missing"),
+            (json!({"role": "gateway", "system": "a", "proxyless": true}), "goes with the role"),
+            (
+                json!({"role": "sidecar", "system": "a", "proxyless": true, "egress": 7}),
+                "neither `services` nor",
+            ),
+            (
+                json!({"role": "sidecar", "system": "a", "proxyless": true, "upstreams": "db=7"}),
+                "without =PORT",
+            ),
+            (json!({"role": "sidecar", "system": "a", "proxyless": "yes"}), "invalid type"),
         ] {
             let error = NodeMetadata::from_json(value).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");

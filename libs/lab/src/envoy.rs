@@ -1,6 +1,9 @@
 //! Real Envoys: the bootstrap rendered by `meshctl bootstrap`, the process, and what its admin interface tells.
 //!
 //! The admin interface listens on loopback of the namespace that the Envoy lives in; the lab asks from inside.
+//!
+//! Every Envoy of a lab refuses deprecated fields: what the next version of Envoy may no longer know is a refused
+//! update today. Static clusters are read before that rule is in force; they are counted ([`Envoy::config_faults`]).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -16,6 +19,8 @@ use crate::http::Client;
 use crate::netns::NetNs;
 use crate::process::{self, Process, Program};
 
+/// Merged into each bootstrap.
+const STRICT: &str = r#"{"layered_runtime": {"layers": [{"name": "strict", "static_layer": {"envoy.features.fail_on_any_deprecated_feature": true}}]}}"#;
 const LIVE_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_GRACE: Duration = Duration::from_secs(3);
 
@@ -112,7 +117,8 @@ impl Envoy {
             .map_err(LabError::io(format!("write {}", file.display())))?;
         let program = Program::new(name, binary)
             // Without hot restart no Envoy shares memory or a base id with another one.
-            .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "-c"])
+            .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"])
+            .args(["--config-yaml", STRICT, "-c"])
             .args([file.display().to_string()])
             .in_netns(netns);
         Ok(Self {
@@ -170,10 +176,10 @@ impl Envoy {
         Ok(self.stats(filter).await?.iter().map(|(_, value)| value).sum())
     }
 
-    /// What must be zero in a healthy mesh and is not: refused updates, fetches that timed out, things left warming.
+    /// What must be zero in a healthy mesh and is not: refused updates, fetches that timed out, things left warming,
+    /// deprecated fields.
     pub async fn config_faults(&self) -> Result<Vec<(String, u64)>, LabError> {
-        let filter =
-            "(update_rejected|init_fetch_timeout|warming_clusters|total_listeners_warming)$";
+        let filter = "(update_rejected|init_fetch_timeout|warming_clusters|total_listeners_warming|deprecated_feature_use)$";
         let stats = self.stats(filter).await?;
         Ok(stats.into_iter().filter(|(_, value)| *value > 0).collect())
     }

@@ -1,7 +1,7 @@
 //! The binaries a lab runs: ours, beside the running executable, and the real parts that `scripts/setup` brought.
 //!
 //! A real part is looked for in the environment (`AYATORI_ENVOY`, `AYATORI_CONSUL`), in `target/real-parts.env`,
-//! then on PATH. An empty value counts as absent.
+//! then on PATH. An empty value counts as absent. `AYATORI_ENVOYS` lists Envoy in several versions.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ impl Parts {
 
 /// The path of a real part such as `envoy` or `consul`, if this machine has it.
 pub fn real_part(name: &str) -> Option<PathBuf> {
-    let key = format!("AYATORI_{}", name.to_uppercase());
+    let key = format!("AYATORI_{}", name.to_uppercase().replace('-', "_"));
     [variable(&key), in_setup_file(&key), on_path(name)]
         .into_iter()
         .flatten()
@@ -63,6 +63,23 @@ pub fn real_part_or_skip(test: &str, name: &str) -> Option<PathBuf> {
         skip(test, name, "this machine has none; run `make setup`");
     }
     found
+}
+
+/// Envoy in every version that this machine has, as `(version, binary)`; `None` after [`skip`] of `envoy-versions`.
+pub fn envoy_versions_or_skip(test: &str) -> Option<Vec<(String, PathBuf)>> {
+    let key = "AYATORI_ENVOYS";
+    let listed = variable(key).or_else(|| in_setup_file(key)).unwrap_or_default();
+    let listed = listed.to_string_lossy();
+    let versions = listed.split(',').filter_map(|one| one.split_once('='));
+    let versions: Vec<(String, PathBuf)> = versions
+        .map(|(version, path)| (version.to_owned(), PathBuf::from(path)))
+        .filter(|(_, path)| path.exists())
+        .collect();
+    if versions.is_empty() {
+        skip(test, "envoy-versions", "AYATORI_ENVOYS names no Envoy that exists; run `make setup`");
+        return None;
+    }
+    Some(versions)
 }
 
 /// The binaries for a test that runs ours too; `None` after [`skip`] (of `envoy` or `ours`).

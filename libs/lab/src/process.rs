@@ -31,6 +31,8 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// Environment variables beside the lab's own.
+    pub env: Vec<(String, String)>,
     /// The network namespace it lives in; `None`: the lab's own.
     pub netns: Option<NetNs>,
 }
@@ -38,13 +40,26 @@ pub struct Program {
 impl Program {
     /// A program in the lab's own network namespace.
     pub fn new(name: impl Into<String>, path: &Path) -> Self {
-        Self { name: name.into(), path: path.to_owned(), args: Vec::new(), netns: None }
+        Self {
+            name: name.into(),
+            path: path.to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            netns: None,
+        }
     }
 
     /// Adds arguments.
     #[must_use]
     pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.env.push((key.to_owned(), value.into()));
         self
     }
 
@@ -67,6 +82,7 @@ impl Program {
         words.extend(self.args.iter().cloned());
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
         command.args(words).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         command
     }

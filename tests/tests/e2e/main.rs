@@ -7,6 +7,7 @@
 //! | [`registrations`] | what registrations say, good and bad |
 //! | [`documents`] | what System documents say, good and bad |
 //! | [`faults`] | what breaks, and that traffic does not notice |
+//! | [`judges`] | what clients that are not ours say of the control plane |
 //! | [`replicas`] | two control planes are as good as one |
 //!
 //! [`scene`] starts a mesh and asks it. A test without its real part prints `SKIP` and fails when `E2E_REQUIRE` names
@@ -15,6 +16,7 @@
 
 mod documents;
 mod faults;
+mod judges;
 mod moves;
 mod registrations;
 mod replicas;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, HealthStatus, SocketAddress, address, socket_address,
+    Address, HealthStatus, Locality, SocketAddress, address, socket_address,
 };
 use envoy_types::pb::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint as EndpointMessage, LbEndpoint, LocalityLbEndpoints,
@@ -23,7 +23,13 @@ pub fn assignment(cluster: &ResourceName, endpoints: &[Endpoint]) -> Arc<Encoded
 
 /// An assignment of one locality.
 pub(super) fn load_assignment(cluster: &str, endpoints: Vec<LbEndpoint>) -> ClusterLoadAssignment {
-    let locality = LocalityLbEndpoints { lb_endpoints: endpoints, ..Default::default() };
+    let locality = LocalityLbEndpoints {
+        lb_endpoints: endpoints,
+        // Envoy needs neither; gRPC libraries skip a locality without a name or a weight.
+        locality: Some(Locality::default()),
+        load_balancing_weight: number(1),
+        ..Default::default()
+    };
     ClusterLoadAssignment {
         cluster_name: cluster.to_owned(),
         endpoints: if locality.lb_endpoints.is_empty() { vec![] } else { vec![locality] },

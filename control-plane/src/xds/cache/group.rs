@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use contract::name::SystemName;
+use contract::name::{ServiceName, SystemName};
 use contract::node::{NodeMetadata, ProxyRole};
 use contract::upstreams::Upstreams;
 use tokio::sync::watch;
@@ -11,23 +11,33 @@ use tokio::sync::watch;
 use crate::mesh::egress::Narrowed;
 use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
 use crate::mesh::{
-    Caller, Directory, MeshModel, Origin, RouteTable, SystemModel, Target, egress, gateway, router,
-    target,
+    Caller, Directory, MeshModel, Origin, RouteTable, SystemModel, Target, egress, gateway,
+    proxyless, router, target,
 };
-use crate::xds::build;
+use crate::xds::build::{self, Dialect};
 use crate::xds::cache::{GroupKey, SharedResources, type_set};
 use crate::xds::resources::{Encoded, ResourceName, ResourceSet, TypeSet};
 
 /// What a group of proxies shares, and its members.
 #[derive(Debug, Default)]
 pub struct Group {
-    built_from: Option<(Option<Arc<SystemModel>>, Arc<Directory>)>,
+    built_from: Option<BuiltFrom>,
     targets: BTreeSet<Target>,
     tcp: TcpListeners,
     clusters: Arc<TypeSet>,
     endpoints: Arc<TypeSet>,
     routes: Arc<TypeSet>,
+    /// Those that do not depend on ports: a gRPC client's.
+    listeners: BTreeMap<ResourceName, Arc<Encoded>>,
     members: BTreeMap<NodeMetadata, Member>,
+}
+
+/// The structure that a group's resources speak of.
+#[derive(Debug)]
+struct BuiltFrom {
+    system: Option<Arc<SystemModel>>,
+    directory: Arc<Directory>,
+    exposed: Arc<BTreeMap<SystemName, BTreeSet<ServiceName>>>,
 }
 
 /// Proxies of a group with equal ports.
@@ -63,8 +73,16 @@ pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
             let caller = Caller { system: system.clone(), service: key.caller.clone() };
             let narrowed = narrowed(model, key, system);
             let egress = egress::build(model, &caller, narrowed.as_ref());
-            let tables = if key.has_egress { vec![egress.table] } else { vec![] };
-            Reach { tables, tcp: egress.tcp }
+            match key.dialect {
+                Dialect::Grpc => Reach {
+                    tables: vec![proxyless::table(model, egress.table)],
+                    ..Reach::default()
+                },
+                Dialect::Envoy => {
+                    let tables = if key.has_egress { vec![egress.table] } else { vec![] };
+                    Reach { tables, tcp: egress.tcp }
+                }
+            }
         }
     }
 }
@@ -84,7 +102,7 @@ fn narrowed(model: &MeshModel, key: &GroupKey, system: &SystemName) -> Option<Na
 impl Group {
     /// Whether the structure that it was built from is no longer in force.
     pub fn is_outdated(&self, key: &GroupKey, model: &MeshModel, externals_changed: bool) -> bool {
-        let Some((system, directory)) = &self.built_from else { return true };
+        let Some(BuiltFrom { system, directory, exposed }) = &self.built_from else { return true };
         let now = key.system.as_ref().and_then(|name| model.systems.get(name));
         let same_system = match (system, now) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -94,25 +112,33 @@ impl Group {
         // A gateway's tables speak of its own System alone.
         let same_directory =
             key.role == ProxyRole::Gateway || Arc::ptr_eq(directory, &model.directory);
+        // Only gRPC clients know the names that other Systems expose; Envoy has a wildcard for them.
+        let same_exposed = key.dialect == Dialect::Envoy || Arc::ptr_eq(exposed, &model.exposed);
         let has_external = || self.targets.iter().any(|t| matches!(t, Target::External(_)));
-        !same_system || !same_directory || (externals_changed && has_external())
+        !same_system || !same_directory || !same_exposed || (externals_changed && has_external())
     }
 
     /// Builds everything anew and hands out what came out different.
     pub fn rebuild(&mut self, key: &GroupKey, model: &MeshModel, shared: &mut SharedResources) {
         let system = key.system.as_ref().and_then(|name| model.systems.get(name)).cloned();
-        self.built_from = Some((system, model.directory.clone()));
+        let (directory, exposed) = (model.directory.clone(), model.exposed.clone());
+        self.built_from = Some(BuiltFrom { system, directory, exposed });
         let reach = reach(model, key);
         self.targets = reach.tables.iter().flat_map(RouteTable::targets).collect();
         self.targets.extend(reach.tcp.values().map(|(target, _)| target.clone()));
         self.tcp = reach.tcp;
         let (mut clusters, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
         for target in &self.targets {
-            let (cluster, assignment) = shared.get(model, target);
+            let (cluster, assignment) = shared.get(model, target, key.dialect);
             if let Some(assignment) = assignment {
                 endpoints.insert(assignment.name.clone(), assignment);
             }
             clusters.insert(cluster.name.clone(), cluster);
+        }
+        if key.dialect == Dialect::Grpc {
+            let names = reach.tables.iter().flat_map(proxyless::names);
+            let listeners = names.map(build::grpc::listener);
+            self.listeners = listeners.map(|encoded| (encoded.name.clone(), encoded)).collect();
         }
         let routes = reach.tables.iter().map(build::route::routes);
         let routes = routes.map(|encoded| (encoded.name.clone(), encoded)).collect();
@@ -194,7 +220,9 @@ impl Group {
         };
         let listeners = listeners(model, node, &self.tcp);
         let listeners = listeners.iter().map(build::listener::listener);
-        let listeners = listeners.map(|listener| (listener.name.clone(), listener)).collect();
+        let listeners = listeners.map(|listener| (listener.name.clone(), listener));
+        let shared = self.listeners.iter().map(|(name, encoded)| (name.clone(), encoded.clone()));
+        let listeners = listeners.chain(shared).collect();
         ResourceSet {
             generation: model.generation,
             clusters,

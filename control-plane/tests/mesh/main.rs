@@ -2,7 +2,10 @@
 //!
 //! `golden/CASE/*.yaml` is the registry, `proxies.json` the proxies, `expected.txt` what they get and why.
 //! `UPDATE_GOLDEN=1` rewrites the expectation; read the difference before you commit it.
+//! [`deprecated`] looks into the bytes of the same cases.
 #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+mod deprecated;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -6,43 +6,57 @@
 //! **Invariants**: `tonic::Status` is made here and in `connection` only; a stream is a value that the transport
 //! polls; randomness is an argument. No resource is built here, and no protocol decision is taken.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use h2::RecvStream;
+use h2::server::SendResponse;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::codegen::{Body, Service, StdError, http};
-use tonic::server::NamedService;
-use tonic::{Request, Status, Streaming};
+use tonic::Status;
+use tonic::codegen::http::Request;
 use tracing::{info, warn};
 
 use crate::xds::resources::{ResourceSet, Version};
 use crate::xds::stream::AdsStream;
-use crate::xds::wire::{self, DeltaRequest, DiscoveryRequest, SotwRequest};
+use crate::xds::wire::{DeltaRequest, DiscoveryRequest, SotwRequest};
 
 mod alarm;
+mod classes;
 mod connection;
+mod doorbell;
+mod grpc;
+mod http2;
 mod metrics;
 mod node;
 mod proxies;
-mod response;
+mod services;
 mod throttle;
+mod tls;
 mod transport;
 
 pub use metrics::XdsMetrics;
 pub use node::{BadNode, ProxyNode};
 pub use proxies::{ConnectedProxy, NoStatus, ProxyTable};
-pub use transport::{XdsConfig, XdsServerError, XdsTls, serve, server_builder};
+pub use tls::{TlsError, XdsTls};
+pub use transport::{XdsConfig, XdsServerError, serve};
 
 use alarm::Alarm;
+use classes::Classes;
 use connection::{Connection, judge};
+use grpc::{Answer, Messages};
 use metrics::Ended;
 use throttle::Throttle;
+
+/// The aggregated discovery service.
+const DISCOVERY: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
+
+/// A request for another service, and where its answer goes.
+type Unserved = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// Where the resources of a proxy come from.
 ///
@@ -76,6 +90,7 @@ struct Shared<S> {
     config: XdsConfig,
     source: S,
     proxies: ProxyTable,
+    classes: Classes,
     metrics: XdsMetrics,
     shutdown: CancellationToken,
     random: Random,
@@ -103,7 +118,8 @@ impl<S: ProxySource> XdsServer<S> {
         shutdown: CancellationToken,
         random: Random,
     ) -> Self {
-        Self(Arc::new(Shared { config, source, proxies, metrics, shutdown, random }))
+        let classes = Classes::default();
+        Self(Arc::new(Shared { config, source, proxies, classes, metrics, shutdown, random }))
     }
 }
 
@@ -111,20 +127,19 @@ impl<S: ProxySource> Shared<S> {
     /// Begins a stream: learns who it is, subscribes it, enters it into the table.
     async fn begin<R: DiscoveryRequest>(
         &self,
-        request: Request<Streaming<R>>,
+        mut requests: Messages<R>,
+        peer: Option<SocketAddr>,
     ) -> Result<Connection<R>, Status> {
         if self.shutdown.is_cancelled() {
             self.metrics.ended(Ended::Shutdown);
             return Err(Status::unavailable("this control plane stops; reconnect to another"));
         }
-        let peer = request.remote_addr();
-        let mut requests = request.into_inner();
-        let first = tokio::time::timeout(self.config.first_request, requests.message()).await;
+        let first = tokio::time::timeout(self.config.first_request, requests.next()).await;
         let Ok(first) = first else {
             self.metrics.ended(Ended::Silent);
             return Err(Status::deadline_exceeded("no request came on this stream"));
         };
-        let first = first.map_err(|status| judge(status, &self.metrics))?;
+        let first = first.map_err(|error| judge(&error, &self.metrics))?;
         let first = first.ok_or_else(|| Status::cancelled("no request came on this stream"))?;
         let node = Arc::new(self.identify(&first, peer)?);
         let mut sets = self.source.subscribe(node.clone()).await.map_err(|refusal| {
@@ -151,6 +166,7 @@ impl<S: ProxySource> Shared<S> {
         );
         Ok(Connection {
             requests,
+            class: self.classes.of(&node),
             node_hash: Version::of(first.node()),
             first: Some(first),
             node,
@@ -187,57 +203,42 @@ impl<S: ProxySource> Shared<S> {
     }
 }
 
-impl<S> NamedService for XdsServer<S> {
-    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
-}
-
-impl<S, B> Service<http::Request<B>> for XdsServer<S>
-where
-    S: ProxySource,
-    B: Body + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
-    type Response = http::Response<tonic::body::Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+impl<S: ProxySource> XdsServer<S> {
+    /// The loop of a discovery stream; the request again if it is for another service.
+    fn open(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        peer: Option<SocketAddr>,
+    ) -> Result<BoxFuture<'static, ()>, Unserved> {
         let shared = self.0.clone();
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-        match method {
-            "DeltaAggregatedResources" => {
-                Box::pin(stream_of::<DeltaRequest, S, B>(shared, request))
+        let path = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
+        match path {
+            Some((DISCOVERY, "DeltaAggregatedResources")) => {
+                Ok(Box::pin(shared.run::<DeltaRequest>(request.into_body(), respond, peer)))
             }
-            "StreamAggregatedResources" => {
-                Box::pin(stream_of::<SotwRequest, S, B>(shared, request))
+            Some((DISCOVERY, "StreamAggregatedResources")) => {
+                Ok(Box::pin(shared.run::<SotwRequest>(request.into_body(), respond, peer)))
             }
-            _ => {
-                let status = Status::unimplemented("no such method");
-                Box::pin(async move { Ok(status.into_http()) })
-            }
+            _ => Err((request, respond)),
         }
     }
 }
 
-async fn stream_of<R, S, B>(
-    shared: Arc<Shared<S>>,
-    request: http::Request<B>,
-) -> Result<http::Response<tonic::body::Body>, Infallible>
-where
-    R: DiscoveryRequest,
-    S: ProxySource,
-    B: Body + Send + 'static,
-    B::Error: Into<StdError> + Send + 'static,
-{
-    let limit = shared.config.max_request_bytes;
-    let read = |body| Streaming::new_request(wire::decoder::<R>(), body, None, Some(limit));
-    let request = Request::from_http(request.map(read));
-    Ok(match shared.begin(request).await {
-        Ok(connection) => response::streaming(Box::new(connection)),
-        Err(status) => status.into_http(),
-    })
+impl<S: ProxySource> Shared<S> {
+    async fn run<R: DiscoveryRequest>(
+        self: Arc<Self>,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
+        peer: Option<SocketAddr>,
+    ) {
+        let requests = Messages::<R>::new(body, self.config.max_request_bytes);
+        match self.begin(requests, peer).await {
+            Ok(connection) => {
+                drop(self);
+                connection.run(respond).await;
+            }
+            Err(status) => Answer::refuse(respond, status),
+        }
+    }
 }

@@ -19,12 +19,14 @@ mod draft;
 mod gates;
 mod nack;
 mod placeholder;
+mod quarantine;
 mod request;
 mod status;
 mod subscription;
 mod type_state;
 
 pub use nack::Refused;
+pub use quarantine::{Quarantine, Refusal};
 pub use request::{Answers, MAX_NAME_LENGTH, MAX_NAMES, Mode, Names, Request, RequestError};
 pub use status::{ResourceState, ResourceStatus, StreamStatus, TypeStatus};
 
@@ -70,13 +72,15 @@ pub enum Event {
         message: Arc<str>,
     },
     /// A refused resource was found, and is held back until its content changes.
-    Quarantined {
+    Quarantined(Refusal),
+    /// Content was accepted that another proxy of the class refused.
+    Vindicated {
         /// Its type.
         kind: ResourceType,
         /// Its name.
         name: ResourceName,
-        /// The proxy's own words.
-        message: Arc<str>,
+        /// Its version.
+        version: Version,
     },
     /// An ACK is late; the next difference will not wait for it.
     AckOverdue {
@@ -162,14 +166,16 @@ impl AdsStream {
             if let Some(flight) = state.accept(nonce) {
                 let latency = now.saturating_duration_since(flight.sent_at);
                 self.events.push(Event::Acked { kind, latency });
+                let accepted = flight.items.iter().filter_map(|item| item.content.as_ref());
+                self.events.extend(state.vindicated(accepted));
             }
             return;
         };
         let message: Arc<str> = message.chars().take(MAX_MESSAGE).collect::<String>().into();
         if let Some((flight, culprit)) = state.refuse(nonce, &message) {
             let resources = flight.items.into_iter().map(|item| item.name).collect();
-            self.events.push(Event::Nacked { kind, resources, message: message.clone() });
-            self.events.extend(culprit.map(|name| Event::Quarantined { kind, name, message }));
+            self.events.push(Event::Nacked { kind, resources, message });
+            self.events.extend(culprit.map(Event::Quarantined));
         }
     }
 
@@ -179,6 +185,13 @@ impl AdsStream {
             state.update(self.set.of(state.kind), set.of(state.kind));
         }
         self.set = set;
+    }
+
+    /// Takes in what is known of the proxy's class.
+    pub fn quarantine(&mut self, quarantine: &Arc<Quarantine>) {
+        for state in &mut self.types {
+            state.quarantine(quarantine);
+        }
     }
 
     /// The next response, if there is something to say; to be called when the transport can take one.

@@ -11,16 +11,9 @@ use std::collections::BTreeMap;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{encode_varint, encoded_len_varint};
-use tonic::codec::BufferSettings;
-use tonic_prost::ProstDecoder;
 
-use crate::xds::resources::{Encoded, ResourceType};
+use crate::xds::resources::{Encoded, ResourceType, Version};
 use crate::xds::stream::{Answers, Mode, Names, Request, Response};
-
-/// Bytes that a stream sets aside for requests.
-const BUFFER: usize = 1024;
-/// Concerns encoders only, but has to be given.
-const YIELD_THRESHOLD: usize = 32 * 1024;
 
 /// What both variants' requests have.
 pub trait DiscoveryRequest: Message + Default + 'static {
@@ -160,7 +153,7 @@ pub fn encode(response: &Response) -> Bytes {
         Some(version) => {
             let resources = response.resources.iter();
             let size: usize = resources.map(|content| field_len(content.any.len())).sum();
-            let mut out = message(size + field_len(VERSION_LEN) + head);
+            let mut out = message(size + field_len(Version::LEN) + head);
             put_field(&mut out, 1, version.to_string().as_bytes());
             for content in &response.resources {
                 put_field(&mut out, 2, &content.any);
@@ -184,11 +177,8 @@ fn message(length: usize) -> BytesMut {
     out
 }
 
-/// Length of a version as text.
-const VERSION_LEN: usize = 32;
-
 fn resource_len(content: &Encoded) -> usize {
-    field_len(VERSION_LEN) + field_len(content.any.len()) + field_len(content.name.len())
+    field_len(Version::LEN) + field_len(content.any.len()) + field_len(content.name.len())
 }
 
 /// Bytes of a length-delimited field with a one-byte tag.
@@ -204,11 +194,6 @@ fn put_head(out: &mut BytesMut, tag: u8, length: usize) {
 fn put_field(out: &mut BytesMut, tag: u8, value: &[u8]) {
     put_head(out, tag, value.len());
     out.put_slice(value);
-}
-
-/// Reads requests; its buffer begins small and grows with what passes.
-pub fn decoder<R: DiscoveryRequest>() -> ProstDecoder<R> {
-    ProstDecoder::new(BufferSettings::new(BUFFER, YIELD_THRESHOLD))
 }
 
 #[cfg(test)]

@@ -143,6 +143,13 @@ impl Server {
         self.sets.send_replace(Arc::new(set));
     }
 
+    /// All metrics, as a scrape reads them.
+    pub(crate) fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
+    }
+
     pub(crate) async fn channel(&self) -> Channel {
         Channel::from_shared(self.address.clone()).unwrap().connect().await.unwrap()
     }

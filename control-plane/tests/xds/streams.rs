@@ -1,9 +1,8 @@
 //! Resources arrive, changes follow, refusals show.
 
-use control_plane::xds::resources::ResourceType::{Cluster, Endpoints};
+use control_plane::xds::resources::ResourceType::{Cluster, Endpoints, Routes};
 use control_plane::xds::server::{NoStatus, XdsConfig};
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use prometheus_client::encoding::text::encode;
 
 use crate::harness::*;
 
@@ -69,8 +68,7 @@ async fn a_refused_resource_shows_with_the_proxy_s_own_words_and_the_rest_lands(
     assert_eq!(view.nacked.len(), 1);
     assert_eq!(view.nacked[0].resource, "bad");
     assert_eq!(view.nacked[0].message, "lb_policy is not allowed");
-    let mut text = String::new();
-    encode(&mut text, &server.registry).unwrap();
+    let text = server.metrics();
     for line in [
         "mesh_xds_nacks_total{type=\"cluster\"} 2",
         "mesh_xds_quarantined_resources_total{type=\"cluster\"} 1",
@@ -113,4 +111,44 @@ async fn a_node_repeated_in_each_request_changes_nothing_and_a_changed_one_ends_
     let status = proxy.next().await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("`node` differs"), "{status}");
+}
+
+#[tokio::test]
+async fn what_two_proxies_of_a_version_refused_a_third_gets_as_it_was_accepted_last() {
+    let mut server = Server::start(XdsConfig::default()).await;
+    server.put(Routes, "egress", b"1");
+    let mut others = Vec::new();
+    for id in ["a", "b"] {
+        let mut proxy = server.delta().await;
+        proxy.hello(node(id)).await;
+        proxy.send(delta_request(Routes, &["egress"])).await;
+        assert_eq!(proxy.told().await, "cluster");
+        assert_eq!(proxy.told().await, "routes egress");
+        others.push(proxy);
+    }
+    server.put(Routes, "egress", b"bad");
+    for proxy in &mut others {
+        let response = proxy.next().await.unwrap();
+        let nack = DeltaDiscoveryRequest {
+            response_nonce: response.nonce,
+            error_detail: error("no such field"),
+            ..delta_request(Routes, &[])
+        };
+        proxy.send(nack).await;
+    }
+    soon("both refusals", async {
+        while !server.metrics().contains("mesh_xds_held_back_resources{type=\"routes\"} 1") {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut third = server.delta().await;
+    third.hello(node("c")).await;
+    third.send(delta_request(Routes, &["egress"])).await;
+    assert_eq!(third.told().await, "cluster");
+    let response = third.next().await.unwrap();
+    assert_eq!(response.resources[0].resource.as_ref().unwrap().value, b"1");
+    let status = server.proxies.status("c").await.unwrap();
+    let routes = status.types.iter().find(|of| of.kind == Routes).unwrap().view();
+    assert_eq!(routes.nacked[0].message, "no such field");
 }

@@ -36,17 +36,20 @@ fn lb_endpoint(endpoint: &Endpoint) -> LbEndpoint {
 }
 
 /// One address; a host name only in clusters that resolve names.
+///
+/// Healthy and a weight of 1 are left out: Envoy takes an unknown health for healthy and an absent weight for 1, and
+/// they would be a sixth of what an event sends to every proxy.
 pub(super) fn address_endpoint(host: &str, port: u16, health: Health, weight: u32) -> LbEndpoint {
     let endpoint =
         EndpointMessage { address: Some(socket_address(host, port)), ..Default::default() };
     LbEndpoint {
         health_status: match health {
-            Health::Healthy => HealthStatus::Healthy,
+            Health::Healthy => HealthStatus::Unknown,
             Health::Draining => HealthStatus::Draining,
             Health::Unhealthy => HealthStatus::Unhealthy,
         }
         .into(),
-        load_balancing_weight: number(weight),
+        load_balancing_weight: if weight == 1 { None } else { number(weight) },
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(endpoint)),
         ..Default::default()
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use h2::server::SendResponse;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::{Code, Status, Streaming};
+use tonic::Status;
 use tracing::{debug, info, warn};
 
 use crate::xds::resources::{ResourceSet, ResourceType, Version};
@@ -21,6 +22,8 @@ use crate::xds::stream::{AdsStream, Event};
 use crate::xds::wire::{self, DiscoveryRequest};
 
 use super::alarm::Alarm;
+use super::classes::Class;
+use super::grpc::{Answer, Gone, Messages, ReadError};
 use super::metrics::{Ended, OpenStream, XdsMetrics};
 use super::node::ProxyNode;
 use super::proxies::{Place, Query};
@@ -28,7 +31,7 @@ use super::throttle::Throttle;
 
 /// What the loop works with.
 pub(super) struct Connection<R> {
-    pub requests: Streaming<R>,
+    pub requests: Messages<R>,
     /// The request that told who it is.
     pub first: Option<R>,
     pub node: Arc<ProxyNode>,
@@ -36,6 +39,7 @@ pub(super) struct Connection<R> {
     pub node_hash: Version,
     pub sets: watch::Receiver<Arc<ResourceSet>>,
     pub stream: AdsStream,
+    pub class: Class,
     pub queries: mpsc::Receiver<Query>,
     pub throttle: Throttle,
     /// When the stream ends of age.
@@ -54,16 +58,36 @@ pub(super) struct Connection<R> {
 
 /// What woke the loop.
 enum News<R> {
-    Request(Result<Option<R>, Status>),
+    Request(Result<Option<R>, ReadError>),
     Set(bool),
     Query(Option<Query>),
+    Class,
     Shutdown,
     Timer,
 }
 
 impl<R: DiscoveryRequest> Connection<R> {
+    /// Runs until the proxy or this server ends the stream.
+    pub(super) async fn run(mut self, respond: SendResponse<Bytes>) {
+        if self.answer(respond).await == Err(Gone) {
+            debug!(node = self.node.id, "Proxy broke off");
+        }
+    }
+
+    async fn answer(&mut self, respond: SendResponse<Bytes>) -> Result<(), Gone> {
+        let mut answer = Answer::begin(respond)?;
+        loop {
+            answer.ready().await?;
+            match self.next().await {
+                Some(Ok(message)) => answer.send(message)?,
+                Some(Err(status)) => return Ok(answer.end(&status)),
+                None => return Ok(answer.end(&Status::ok(""))),
+            }
+        }
+    }
+
     /// The next response; `None` after the end.
-    pub(super) async fn next(&mut self) -> Option<Result<Bytes, Status>> {
+    async fn next(&mut self) -> Option<Result<Bytes, Status>> {
         if self.is_over {
             return None;
         }
@@ -74,6 +98,9 @@ impl<R: DiscoveryRequest> Connection<R> {
         }
         loop {
             let now = Instant::now();
+            if let Some(known) = self.class.news() {
+                self.stream.quarantine(&known);
+            }
             let response = self.stream.next_response(now);
             self.report_events();
             if let Some(response) = response {
@@ -100,7 +127,7 @@ impl<R: DiscoveryRequest> Connection<R> {
                     self.is_over = true;
                     return None;
                 }
-                News::Request(Err(status)) => return self.end(judge(status, &self.metrics)),
+                News::Request(Err(error)) => return self.end(judge(&error, &self.metrics)),
                 News::Set(true) => {
                     let set = self.sets.borrow_and_update().clone();
                     self.stream.update(set);
@@ -115,7 +142,7 @@ impl<R: DiscoveryRequest> Connection<R> {
                     self.is_draining = true;
                     self.ends_at = self.ends_at.min(now + self.drain);
                 }
-                News::Timer => {}
+                News::Class | News::Timer => {}
             }
         }
     }
@@ -128,8 +155,10 @@ impl<R: DiscoveryRequest> Connection<R> {
             wake_at = wake_at.min(readable_at);
         }
         tokio::select! {
-            request = self.requests.message(), if is_readable => News::Request(request),
+            biased;
             changed = self.sets.changed() => News::Set(changed.is_ok()),
+            request = self.requests.next(), if is_readable => News::Request(request),
+            () = self.class.changed(), if !self.class.is_empty() => News::Class,
             query = self.queries.recv() => News::Query(query),
             () = &mut self.shutdown, if !self.is_draining => News::Shutdown,
             () = self.alarm.until(wake_at) => News::Timer,
@@ -184,6 +213,7 @@ impl<R: DiscoveryRequest> Connection<R> {
     fn report_events(&mut self) {
         for event in self.stream.take_events() {
             self.metrics.event(&event);
+            self.class.learn(&event, &self.metrics);
             let node = &self.node.id;
             match event {
                 Event::Acked { .. } => {}
@@ -191,8 +221,10 @@ impl<R: DiscoveryRequest> Connection<R> {
                     let count = resources.len();
                     warn!(node, kind = kind.as_str(), count, %message, "Proxy refused a response");
                 }
-                Event::Quarantined { kind, name, message } => {
-                    let kind = kind.as_str();
+                Event::Vindicated { .. } => {}
+                Event::Quarantined(refusal) => {
+                    let (kind, name) = (refusal.kind.as_str(), refusal.name);
+                    let message = refusal.refused.message;
                     warn!(node, kind, %name, %message, "Holding back what the proxy refuses");
                 }
                 Event::AckOverdue { kind } => {
@@ -207,18 +239,11 @@ impl<R: DiscoveryRequest> Connection<R> {
 }
 
 /// What a failure to read a request means to its sender.
-pub(super) fn judge(status: Status, metrics: &XdsMetrics) -> Status {
-    match status.code() {
-        Code::Internal => {
-            metrics.ended(Ended::BadRequest);
-            Status::invalid_argument(format!("malformed request: {}", status.message()))
-        }
-        Code::OutOfRange | Code::ResourceExhausted => {
-            metrics.ended(Ended::BadRequest);
-            Status::resource_exhausted(format!("oversized request: {}", status.message()))
-        }
-        _ => status,
+pub(super) fn judge(error: &ReadError, metrics: &XdsMetrics) -> Status {
+    if *error != ReadError::Gone {
+        metrics.ended(Ended::BadRequest);
     }
+    error.status()
 }
 
 impl<R> Drop for Connection<R> {

@@ -68,6 +68,7 @@ pub struct XdsMetrics {
     pushes: Family<ByOutcome, Counter>,
     nacks: Family<ByType, Counter>,
     quarantined: Family<ByType, Counter>,
+    held_back: Family<ByType, Gauge>,
     expired_gates: Family<ByType, Counter>,
     sent_bytes: Family<ByType, Counter>,
     ack_seconds: Family<ByType, Histogram>,
@@ -92,6 +93,7 @@ impl XdsMetrics {
             pushes: Family::default(),
             nacks: Family::default(),
             quarantined: Family::default(),
+            held_back: Family::default(),
             expired_gates: Family::default(),
             sent_bytes: Family::default(),
             ack_seconds: Family::new_with_constructor(ack_histogram),
@@ -107,6 +109,11 @@ impl XdsMetrics {
             "quarantined_resources",
             "Resources held back from a proxy that refused them",
             metrics.quarantined.clone(),
+        );
+        xds.register(
+            "held_back_resources",
+            "Resources held back from all proxies of a version, because two of them refused them",
+            metrics.held_back.clone(),
         );
         xds.register(
             "expired_gates",
@@ -157,14 +164,22 @@ impl XdsMetrics {
                 self.outcome(*kind, "nacked");
                 self.nacks.get_or_create(&by_type(*kind)).inc();
             }
-            Event::Quarantined { kind, .. } => {
-                self.quarantined.get_or_create(&by_type(*kind)).inc();
+            Event::Quarantined(refusal) => {
+                self.quarantined.get_or_create(&by_type(refusal.kind)).inc();
             }
+            Event::Vindicated { .. } => {}
             Event::AckOverdue { kind } => self.outcome(*kind, "overdue"),
             Event::GateExpired { kind, .. } => {
                 self.expired_gates.get_or_create(&by_type(*kind)).inc();
             }
         }
+    }
+
+    /// What is held back from one class, before and after a change.
+    pub(super) fn held_back(&self, kind: ResourceType, before: usize, after: usize) {
+        let gauge = self.held_back.get_or_create(&by_type(kind));
+        gauge.inc_by(i64::try_from(after).unwrap_or(i64::MAX));
+        gauge.dec_by(i64::try_from(before).unwrap_or(i64::MAX));
     }
 
     fn outcome(&self, kind: ResourceType, outcome: &'static str) {

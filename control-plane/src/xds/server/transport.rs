@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::server::NamedService as _;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tracing::{debug, warn};
 
-use super::{ProxySource, XdsServer};
+use super::services::Services;
+use super::tls::{self, TlsError, XdsTls};
+use super::{DISCOVERY, ProxySource, XdsServer, http2};
 
 /// How the server behaves; `Default` is what production wants.
 #[derive(Debug, Clone)]
@@ -34,25 +37,6 @@ pub struct XdsConfig {
     pub max_request_bytes: usize,
     /// TLS; without it the server speaks plain text.
     pub tls: Option<XdsTls>,
-}
-
-/// Certificates in PEM.
-#[derive(Clone)]
-pub struct XdsTls {
-    /// The server's chain.
-    pub certificate: Vec<u8>,
-    /// Its key.
-    pub key: Vec<u8>,
-    /// Who signs the certificates that proxies must then show.
-    pub client_ca: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for XdsTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("XdsTls")
-            .field("client_ca", &self.client_ca.is_some())
-            .finish_non_exhaustive()
-    }
 }
 
 impl Default for XdsConfig {
@@ -74,81 +58,107 @@ impl Default for XdsConfig {
 pub enum XdsServerError {
     /// The certificates cannot be used.
     #[error("cannot use the xDS certificates; check certificate, key and client CA")]
-    Tls(#[source] tonic::transport::Error),
+    Tls(#[source] TlsError),
     /// The reflection service cannot be built.
     #[error("cannot describe the xDS services")]
     Reflection(#[source] tonic_reflection::server::Error),
-    /// The server failed.
-    #[error("the xDS server failed")]
-    Serve(#[source] tonic::transport::Error),
-}
-
-/// A gRPC server with the knobs that long xDS streams need.
-///
-/// # Errors
-/// The certificates cannot be used.
-pub fn server_builder(config: &XdsConfig) -> Result<Server, XdsServerError> {
-    let server = Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .max_concurrent_streams(100)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(2 << 20)
-        .http2_max_header_list_size(16 << 10)
-        .http2_max_pending_accept_reset_streams(Some(20));
-    let Some(tls) = &config.tls else { return Ok(server) };
-    let mut settings =
-        ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, &tls.key));
-    if let Some(ca) = &tls.client_ca {
-        settings = settings.client_ca_root(Certificate::from_pem(ca));
-    }
-    server.tls_config(settings).map_err(XdsServerError::Tls)
 }
 
 /// How long the server outlasts its drain: a proxy that does not read never hears that its stream ended.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// After a connection could not be accepted, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves xDS, health and reflection until the server's shutdown has ended every stream, or its drain is long over.
 ///
 /// `ready` is what the health service says of the discovery service.
 ///
 /// # Errors
-/// The certificates cannot be used, or the transport failed.
+/// The certificates cannot be used.
 pub async fn serve<S: ProxySource>(
     listener: TcpListener,
     xds: XdsServer<S>,
     ready: watch::Receiver<bool>,
 ) -> Result<(), XdsServerError> {
+    let tls = xds.0.config.tls.as_ref().map(tls::acceptor).transpose();
+    let tls = tls.map_err(XdsServerError::Tls)?;
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(XdsServerError::Reflection)?;
-    let shutdown = xds.0.shutdown.clone();
+    let services = Services(Routes::new(health).add_service(reflection).prepare());
     let limit = xds.0.config.drain + GRACE;
-    let server = server_builder(&xds.0.config)?
-        .add_service(xds)
-        .add_service(health)
-        .add_service(reflection)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shutdown.cancelled(),
-        );
+    // Dropping the set ends the connections that are left.
+    let mut connections = JoinSet::new();
+    let served = async {
+        accept(listener, tls, xds, services, &mut connections).await;
+        let all = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            debug!(left = connections.len(), "Dropping connections that did not end");
+        }
+    };
     tokio::select! {
-        served = server => served.map_err(XdsServerError::Serve),
-        () = async { shutdown.cancelled().await; tokio::time::sleep(limit).await } => Ok(()),
-        never = report_health::<S>(reporter, ready) => match never {},
+        () = served => Ok(()),
+        never = report_health(reporter, ready) => match never {},
     }
 }
 
-async fn report_health<S: ProxySource>(
+/// Takes connections until the shutdown.
+async fn accept<S: ProxySource>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    xds: XdsServer<S>,
+    services: Services,
+    connections: &mut JoinSet<()>,
+) {
+    let shutdown = xds.0.shutdown.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            // A set that nobody reads keeps every task that has ended.
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "Cannot accept a connection of a proxy");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (tls, xds, services) = (tls.clone(), xds.clone(), services.clone());
+        let shutdown = shutdown.clone();
+        connections.spawn(async move {
+            if let Err(error) = socket.set_nodelay(true) {
+                return debug!(%peer, %error, "A connection is gone");
+            }
+            let Some(tls) = tls else {
+                return http2::serve(socket, Some(peer), xds, services, shutdown).await;
+            };
+            match tokio::time::timeout(HANDSHAKE, tls.accept(socket)).await {
+                Ok(Ok(socket)) => {
+                    http2::serve(Box::new(socket), Some(peer), xds, services, shutdown).await;
+                }
+                Ok(Err(error)) => debug!(%peer, %error, "TLS refused on a connection"),
+                Err(_) => debug!(%peer, "No TLS on a connection in time"),
+            }
+        });
+    }
+}
+
+async fn report_health(
     reporter: HealthReporter,
     mut ready: watch::Receiver<bool>,
 ) -> std::convert::Infallible {
     loop {
         let is_ready = *ready.borrow_and_update();
         let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.set_service_status(XdsServer::<S>::NAME, status).await;
+        reporter.set_service_status(DISCOVERY, status).await;
         reporter.set_service_status("", status).await;
         if ready.changed().await.is_err() {
             std::future::pending::<()>().await;

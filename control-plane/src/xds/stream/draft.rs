@@ -185,19 +185,33 @@ impl TypeState {
                 _ => Decision::Forget,
             };
         };
-        if self.nacks.holds_back(name, wanted.version) {
-            return match self.held.get(name) {
-                Some(held) if is_always => {
-                    held.content.clone().map_or(Decision::Settled, Decision::Put)
-                }
-                None if is_always => self.absent(name),
-                _ => Decision::Settled,
-            };
+        let hold = self.class.hold(self.kind, name, wanted.version);
+        if hold.is_some() || self.nacks.holds_back(name, wanted.version) {
+            return self.in_its_place(name, is_always, hold.and_then(|hold| hold.fallback));
         }
         if !is_always && self.known_version(name) == Some(wanted.version) {
             return Decision::Settled;
         }
         Decision::Put(wanted.clone())
+    }
+
+    /// What stands in for content that is held back: what this proxy accepted last, else what its class did.
+    fn in_its_place(
+        &self,
+        name: &ResourceName,
+        is_always: bool,
+        fallback: Option<&Arc<Encoded>>,
+    ) -> Decision {
+        let fallback = fallback.filter(|it| !self.nacks.holds_back(name, it.version)).cloned();
+        match (self.known_version(name), self.held.get(name)) {
+            (Some(_), _) if !is_always => Decision::Settled,
+            (_, Some(held)) => {
+                held.content.clone().or(fallback).map_or(Decision::Settled, Decision::Put)
+            }
+            (_, None) if fallback.is_some() => fallback.map_or(Decision::Settled, Decision::Put),
+            (_, None) if is_always => self.absent(name),
+            (_, None) => Decision::Settled,
+        }
     }
 
     /// The answer to a question for what does not exist, such that nothing keeps warming for it.

@@ -17,8 +17,7 @@ pub(super) fn has_clusters(passing: &Passing<'_>, clusters: &TypeState, set: &Re
     let Passing::Put(content) = passing else { return true };
     let is_missing = |name: &ResourceName| {
         set.clusters.resources.get(name).is_some_and(|cluster| {
-            !clusters.held.contains_key(name)
-                && clusters.nacks.refusal(name, cluster.version).is_none()
+            !clusters.held.contains_key(name) && clusters.refusal(name, cluster.version).is_none()
         })
     };
     !clusters.subscription.is_wildcard() || !content.clusters.iter().any(is_missing)

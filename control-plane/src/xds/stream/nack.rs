@@ -3,7 +3,8 @@
 //! In: the resources of a refused response. Out: smaller groups to try one response at a time, and in the end single
 //! culprits, held back with the proxy's message.
 //!
-//! **Invariants**: what was refused alone is never sent again on this stream at that version; what was refused among
+//! **Invariants**: what was refused alone is never sent again on this stream at that version (nor, once two proxies refused it, to
+//! their class: `quarantine.rs`); what was refused among
 //! others is sent again only inside a smaller group; new content of a name is always tried.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use crate::xds::resources::{ResourceName, Version};
 
 /// Refused versions that are remembered for one name: content that goes back and forth stays known.
-const REMEMBERED: usize = 4;
+pub(super) const REMEMBERED: usize = 4;
 
 /// A version that the proxy refused when it was alone in a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl Nacks {
         &mut self,
         mut response: Vec<(ResourceName, Version)>,
         message: &Arc<str>,
-    ) -> Option<ResourceName> {
+    ) -> Option<(ResourceName, Version)> {
         if response.len() > 1 {
             let second = response.split_off(response.len() / 2);
             for half in [second, response] {
@@ -55,7 +56,7 @@ impl Nacks {
         if known.len() > REMEMBERED {
             known.pop_front();
         }
-        Some(name)
+        Some((name, version))
     }
 
     /// Whether this version must not travel with others: refused for good, or waiting to be tried in a group.
@@ -100,7 +101,7 @@ mod tests {
             sent += 1;
         }
         assert!(nacks.is_settled() && nacks.suspects.is_empty());
-        (culprits.iter().map(ToString::to_string).collect(), sent)
+        (culprits.iter().map(|(name, _)| name.to_string()).collect(), sent)
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl TypeState {
     fn state_of(&self, name: &ResourceName, version: Version) -> ResourceState {
         if !self.subscription.covers(name) {
             ResourceState::Unasked
-        } else if let Some(refused) = self.nacks.refusal(name, version) {
+        } else if let Some(refused) = self.refusal(name, version) {
             ResourceState::Nacked(refused.clone())
         } else if self.held.get(name).is_some_and(|held| held.version == version) {
             ResourceState::Acked

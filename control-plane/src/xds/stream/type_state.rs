@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use crate::xds::resources::{Encoded, ResourceName, ResourceType, TypeSet, Version};
 
-use super::nack::Nacks;
+use super::Event;
+use super::nack::{Nacks, Refused};
+use super::quarantine::{Quarantine, Refusal};
 use super::request::{Mode, Names};
 use super::subscription::{Change, Subscription, intern};
 
@@ -75,6 +77,8 @@ pub(super) struct TypeState {
     pub waiting: BTreeMap<ResourceName, Instant>,
     pub in_flight: Option<InFlight>,
     pub nacks: Nacks,
+    /// What other proxies of the class refused.
+    pub class: Arc<Quarantine>,
 }
 
 impl TypeState {
@@ -91,6 +95,7 @@ impl TypeState {
             waiting: BTreeMap::new(),
             in_flight: None,
             nacks: Nacks::default(),
+            class: Arc::default(),
         }
     }
 
@@ -243,7 +248,7 @@ impl TypeState {
         &mut self,
         nonce: u64,
         message: &Arc<str>,
-    ) -> Option<(InFlight, Option<ResourceName>)> {
+    ) -> Option<(InFlight, Option<Refusal>)> {
         let flight = self.in_flight.take_if(|flight| flight.nonce == nonce)?;
         let mut suspects = Vec::new();
         for item in &flight.items {
@@ -253,8 +258,44 @@ impl TypeState {
             }
         }
         self.is_state_owed = self.is_full_state() && !self.has_accepted && !suspects.is_empty();
-        let culprit = self.nacks.refuse(suspects, message);
+        let culprit = self.nacks.refuse(suspects, message).map(|(name, version)| Refusal {
+            kind: self.kind,
+            fallback: self.held.get(&name).and_then(|held| held.content.clone()),
+            name,
+            refused: Refused { version, message: message.clone() },
+        });
         Some((flight, culprit))
+    }
+
+    /// Takes in what is known of the proxy's class.
+    pub(super) fn quarantine(&mut self, class: &Arc<Quarantine>) {
+        let before = std::mem::replace(&mut self.class, class.clone());
+        for name in before.names(self.kind).chain(class.names(self.kind)) {
+            if self.subscription.covers(name) {
+                self.pending.entry(name.clone()).or_insert(Need::IfChanged);
+            }
+        }
+    }
+
+    /// What of this content other proxies of the class refused.
+    pub(super) fn vindicated<'a>(
+        &self,
+        accepted: impl Iterator<Item = &'a Arc<Encoded>>,
+    ) -> Vec<Event> {
+        let refused =
+            accepted.filter(|it| self.class.is_suspected(self.kind, &it.name, it.version));
+        let event = |content: &Arc<Encoded>| Event::Vindicated {
+            kind: self.kind,
+            name: content.name.clone(),
+            version: content.version,
+        };
+        refused.map(event).collect()
+    }
+
+    /// The refusal of this version, by this proxy or by its class.
+    pub(super) fn refusal(&self, name: &ResourceName, version: Version) -> Option<&Refused> {
+        let of_class = || self.class.hold(self.kind, name, version).map(|hold| hold.refused);
+        self.nacks.refusal(name, version).or_else(of_class)
     }
 
     /// Whether a response must go out even if nothing is in it that the proxy lacks.

@@ -6,7 +6,6 @@ use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::rpc;
 
 use super::*;
-use crate::xds::resources::Version;
 
 fn content(name: &str, bytes: usize) -> std::sync::Arc<Encoded> {
     let kind = ResourceType::Endpoints;

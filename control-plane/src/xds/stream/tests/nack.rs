@@ -1,5 +1,7 @@
 //! Refusals: isolated, held back, visible.
 
+use std::sync::Arc;
+
 use super::proxy::*;
 use crate::xds::stream::*;
 
@@ -45,9 +47,9 @@ fn the_one_bad_cluster_of_four_is_found_and_all_others_land() {
     let view = proxy.stream.status().types[0].view();
     assert_eq!((view.acked, view.pending), (3, 0));
     assert_eq!(view.nacked[0].message, "b is bad");
-    let quarantined =
-        Event::Quarantined { kind: Cluster, name: "b".into(), message: "b is bad".into() };
-    assert!(proxy.stream.take_events().contains(&quarantined));
+    let refused = Refused { version: Version::of(b"bad"), message: "b is bad".into() };
+    let refusal = Refusal { kind: Cluster, name: "b".into(), refused, fallback: None };
+    assert!(proxy.stream.take_events().contains(&Event::Quarantined(refusal)));
 }
 
 #[test]
@@ -147,4 +149,100 @@ fn in_state_of_the_world_a_refused_cluster_is_listed_as_it_was_accepted_last() {
     assert_eq!(lines.last().unwrap(), "cluster a=1 b=2");
     proxy.change(&[(Cluster, "c=1")]);
     assert_eq!(converge(&mut proxy), ["cluster a=1 b=2 c=1"]);
+}
+
+/// What a class knows after these proxies' events.
+fn learn(proxies: &mut [&mut Proxy]) -> Arc<Quarantine> {
+    let mut known = Quarantine::default();
+    for (number, proxy) in proxies.iter_mut().enumerate() {
+        for event in proxy.stream.take_events() {
+            let next = match event {
+                Event::Quarantined(refusal) => {
+                    known.refuse(&Arc::from(number.to_string()), &refusal)
+                }
+                Event::Vindicated { kind, name, version } => known.accept(kind, &name, version),
+                _ => None,
+            };
+            known = next.unwrap_or(known);
+        }
+    }
+    Arc::new(known)
+}
+
+/// Two proxies that accepted `a=1` and refuse `a=bad`, and what their class knows then.
+fn two_that_refuse(kind: ResourceType) -> Arc<Quarantine> {
+    let mut proxies = [0, 1].map(|_| Proxy::delta(&[(kind, "a=1"), (kind, "b=1")]));
+    for proxy in &mut proxies {
+        proxy.ask(kind, &["a", "b"]);
+        converge(proxy);
+        proxy.change(&[(kind, "a=bad"), (kind, "b=2")]);
+        converge(proxy);
+    }
+    let [first, second] = &mut proxies;
+    learn(&mut [first, second])
+}
+
+#[test]
+fn what_two_of_a_class_refused_others_get_as_it_was_accepted_last() {
+    let known = two_that_refuse(Routes);
+    let mut third = Proxy::delta(&[(Routes, "a=bad"), (Routes, "b=2")]);
+    third.stream.quarantine(&known);
+    third.ask(Routes, &["a", "b"]);
+    assert_eq!(converge(&mut third), ["routes a=1 b=2"]);
+    assert_eq!(states(&third), [("a".into(), "nacked"), ("b".into(), "acked")]);
+    assert_eq!(third.stream.status().types[4].view().nacked[0].message, "a is bad");
+    third.change(&[(Routes, "a=3")]);
+    assert_eq!(converge(&mut third), ["routes a=3"], "new content is tried again");
+}
+
+#[test]
+fn a_proxy_of_the_class_that_holds_an_older_version_keeps_it() {
+    let known = two_that_refuse(Cluster);
+    let mut third = Proxy::delta(&[(Cluster, "a=0"), (Cluster, "b=1")]);
+    third.ask(Cluster, &[]);
+    converge(&mut third);
+    third.stream.quarantine(&known);
+    third.change(&[(Cluster, "a=bad"), (Cluster, "b=2")]);
+    assert_eq!(converge(&mut third), ["cluster b=2"]);
+}
+
+#[test]
+fn what_one_of_a_class_accepts_is_held_back_from_none() {
+    let known = two_that_refuse(Cluster);
+    let mut third = Proxy::delta(&[(Cluster, "a=bad"), (Cluster, "b=2")]);
+    third.ask(Cluster, &[]);
+    let response = third.next().unwrap();
+    third.stream.quarantine(&known);
+    third.ack(&response);
+    let vindicated =
+        Event::Vindicated { kind: Cluster, name: "a".into(), version: Version::of(b"bad") };
+    assert!(third.stream.take_events().contains(&vindicated));
+    let known = known.accept(Cluster, &"a".into(), Version::of(b"bad")).unwrap();
+    let mut fourth = Proxy::delta(&[(Cluster, "a=bad"), (Cluster, "b=2")]);
+    fourth.stream.quarantine(&Arc::new(known));
+    fourth.ask(Cluster, &[]);
+    assert_eq!(fourth.told_and_acked(), ["cluster a=bad b=2"]);
+}
+
+#[test]
+fn a_class_that_turns_out_to_accept_gets_what_was_held_back() {
+    let known = two_that_refuse(Cluster);
+    let mut third = Proxy::delta(&[(Cluster, "a=bad"), (Cluster, "b=2")]);
+    third.stream.quarantine(&known);
+    third.ask(Cluster, &[]);
+    assert_eq!(third.told_and_acked(), ["cluster a=1 b=2"]);
+    let known = known.accept(Cluster, &"a".into(), Version::of(b"bad")).unwrap();
+    third.stream.quarantine(&Arc::new(known));
+    assert_eq!(third.told_and_acked(), ["cluster a=bad"]);
+}
+
+#[test]
+fn in_state_of_the_world_a_class_s_fallback_stands_in_the_list() {
+    let known = two_that_refuse(Cluster);
+    let mut third = Proxy::sotw(&[(Cluster, "a=bad"), (Cluster, "b=2")]);
+    third.stream.quarantine(&known);
+    third.list(Cluster, &[], "");
+    assert_eq!(converge(&mut third), ["cluster a=1 b=2"]);
+    third.change(&[(Cluster, "b=3")]);
+    assert_eq!(converge(&mut third), ["cluster a=1 b=3"]);
 }

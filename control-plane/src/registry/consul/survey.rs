@@ -174,3 +174,75 @@ impl Survey {
         Some(Surveyed { instances, index: self.index })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::CheckStatus;
+
+    fn answer<T: DeserializeOwned>(index: u64, value: serde_json::Value) -> Answer<T> {
+        Answer { value: serde_json::from_value(value).unwrap(), index, is_filtered: false }
+    }
+
+    fn web(id: &str, modify_index: u64) -> serde_json::Value {
+        serde_json::json!({"ID": id, "Service": "web", "Port": 80, "ModifyIndex": modify_index})
+    }
+
+    fn db() -> serde_json::Value {
+        serde_json::json!({"ID": "db-1", "Service": "db", "Address": "10.1.1.1", "ModifyIndex": 3})
+    }
+
+    /// Two nodes with `web`, one with `db`; the second node's own check is critical.
+    fn surveyed(newest: u64, is_filtered: bool) -> Survey {
+        let nodes = [("n1", "10.0.0.1"), ("n2", "10.0.0.2")]
+            .map(|(node, address)| serde_json::json!({"Node": node, "Address": address}));
+        let nodes: Answer<Vec<CatalogNode>> = answer(9, nodes.to_vec().into());
+        let critical = serde_json::json!([
+            {"Node": "n2", "CheckID": "serfHealth", "Status": "critical"},
+            {"Node": "n1", "CheckID": "tcp", "Status": "critical", "ServiceID": "db-1", "ServiceName": "db"},
+        ]);
+        let warning = serde_json::json!([
+            {"Node": "n1", "CheckID": "web", "Status": "warning", "ServiceID": "web-1", "ServiceName": "web"},
+        ]);
+        let registered = [
+            serde_json::json!({"Services": {"web-1": web("web-1", 4), "db-1": db()}}),
+            serde_json::json!({"Services": {"web-2": web("web-2", newest)}}),
+        ];
+        let mut registered: Vec<_> = nodes
+            .value
+            .iter()
+            .cloned()
+            .zip(registered.map(|value| answer::<Registrations>(newest, value)))
+            .collect();
+        registered[0].1.is_filtered = is_filtered;
+        compile(10, nodes, answer(10, critical), answer(10, warning), registered).0
+    }
+
+    #[test]
+    fn services_are_put_together_with_their_checks_and_their_nodes() {
+        let survey = surveyed(9, false);
+        let told: Vec<_> = survey
+            .services
+            .values()
+            .flatten()
+            .map(|instance| (instance.id.as_str(), instance.address.as_str(), instance.status))
+            .collect();
+        let expected = [
+            ("db-1", "10.1.1.1", CheckStatus::Critical),
+            ("web-1", "10.0.0.1", CheckStatus::Warning),
+            ("web-2", "10.0.0.2", CheckStatus::Critical),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_service_whose_checks_may_be_missing_is_left_to_be_read_by_itself() {
+        let survey = surveyed(11, false);
+        assert_eq!(survey.services.keys().collect::<Vec<_>>(), ["db"]);
+    }
+
+    #[test]
+    fn what_a_token_may_see_only_in_part_is_left_to_be_read_by_itself() {
+        assert!(surveyed(9, true).services.is_empty());
+    }
+}

@@ -11,9 +11,9 @@ use control_plane::catalog::store::CatalogStore;
 use control_plane::registry::consul::{ConsulRegistry, ConsulRegistryConfig};
 use control_plane::registry::{RegisteredInstance, Registry, RegistryEvent};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::catalogue::Expected;
 
@@ -29,21 +29,22 @@ pub(crate) struct World {
     events: mpsc::Receiver<RegistryEvent>,
     store: CatalogStore,
     seen: BTreeMap<Arc<str>, Vec<RegisteredInstance>>,
-    _running: AbortOnDropHandle<()>,
+    _running: JoinSet<()>,
 }
 
 impl World {
     pub(crate) fn start(consul: ConsulConfig) -> Self {
         let registry = ConsulRegistry::new(consul, ConsulRegistryConfig::default()).unwrap();
         let (sender, events) = mpsc::channel(4096);
-        let running = tokio::spawn(async move {
+        let mut running = JoinSet::new();
+        running.spawn(async move {
             registry.run(sender, CancellationToken::new()).await.unwrap();
         });
         Self {
             events,
             store: CatalogStore::new(TIMES, None),
             seen: BTreeMap::new(),
-            _running: AbortOnDropHandle::new(running),
+            _running: running,
         }
     }
 

@@ -78,6 +78,11 @@ impl Consul {
         Ok(consul)
     }
 
+    /// Its process id.
+    pub fn id(&self) -> i32 {
+        self.process.id()
+    }
+
     /// Where control planes reach it.
     pub fn url(&self, is_tls: bool) -> String {
         if is_tls {

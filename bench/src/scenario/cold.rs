@@ -7,6 +7,7 @@ use crate::contender::{Contender, Server};
 use crate::figures::{Figure, percentile, sorted};
 use crate::fleet::Fleet;
 use crate::stage::{DEADLINE, Setup, nodes, seconds, start_consul};
+use crate::usage::cpu_seconds;
 
 /// The median of several starts, each with an empty data folder.
 ///
@@ -21,6 +22,7 @@ pub async fn measure(
     let consul = start_consul(&dir, setup, contender).await?;
     let one = Setup { streams: 1, ..setup.clone() };
     let mut times = Vec::new();
+    let consul_before = cpu_seconds(consul.id())?;
     for start in 0..starts {
         let mut fleet = Fleet::new(setup.mode, nodes(&one)?);
         fleet.board.expect(Goal::Configured);
@@ -34,6 +36,7 @@ pub async fn measure(
         times.push(seconds(begin, end));
         fleet.disconnect().await;
     }
+    let consul_cpu = (cpu_seconds(consul.id())? - consul_before) / f64::from(starts.max(1));
     let times = sorted(times);
     let transport = if setup.plain { "HTTP" } else { "HTTPS" };
     let size = format!("{} x {}", setup.services, setup.instances);
@@ -42,5 +45,9 @@ pub async fn measure(
         percentile(&times, 1.0)
     );
     let name = format!("cold start, {size}, Consul over {transport}");
-    Ok(vec![Figure::new(name, "s", percentile(&times, 0.5), &how).goal(0.8)])
+    let consul = format!("CPU of Consul for it, {transport}");
+    Ok(vec![
+        Figure::new(name, "s", percentile(&times, 0.5), &how).goal(0.8),
+        Figure::new(consul, "s", consul_cpu, "mean of the same starts"),
+    ])
 }

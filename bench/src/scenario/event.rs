@@ -25,6 +25,8 @@ pub struct Series {
     pub bytes: f64,
     /// CPU seconds of the server for each event.
     pub cpu: f64,
+    /// CPU seconds of Consul for each event.
+    pub consul_cpu: f64,
 }
 
 /// Makes events on a stage whose fleet is connected.
@@ -39,6 +41,7 @@ pub async fn series(stage: &mut Stage, events: u32) -> anyhow::Result<Series> {
     }
     let (mut latencies, mut last, mut bytes) = (Vec::new(), Vec::new(), 0.0);
     let before = cpu_seconds(stage.server.id())?;
+    let consul_before = cpu_seconds(stage.consul.id())?;
     for _ in 0..events {
         let begin = stage.flap().await?;
         let arrivals = stage.fleet.board.all(DEADLINE).await?;
@@ -53,12 +56,14 @@ pub async fn series(stage: &mut Stage, events: u32) -> anyhow::Result<Series> {
         bytes += total(stage.fleet.board.bytes());
     }
     let cpu = cpu_seconds(stage.server.id())? - before;
+    let consul_cpu = cpu_seconds(stage.consul.id())? - consul_before;
     let count = f64::from(events);
     Ok(Series {
         latencies: sorted(latencies),
         last: sorted(last),
         bytes: bytes / count / stage.size(),
         cpu: cpu / count,
+        consul_cpu: consul_cpu / count,
     })
 }
 
@@ -92,6 +97,7 @@ pub async fn measure(
         figure("event bytes per stream", "B", series.bytes),
         figure("event CPU per 1,000 streams", "s", series.cpu * 1000.0 / stage.size()),
         figure("configured, ramp 1,000/s", "s", ramp),
+        figure("event CPU of Consul", "s", series.consul_cpu),
     ];
     if setup.upstreams > 0 && setup.streams <= 1000 && !setup.plain {
         figures = with_goals(figures, [30.0, 80.0, f64::NAN, f64::NAN, 512.0, 0.03]);

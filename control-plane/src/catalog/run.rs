@@ -1,7 +1,7 @@
 //! The catalog's task: events in, coalesced snapshots out.
 //!
 //! The first change after a quiet moment leaves at once; what follows within the window leaves together.
-//! Snapshots leave only once the gate is open.
+//! Before the gate is open only people look: snapshots leave seldom, and the first whole one at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,9 @@ use crate::catalog::gate::Readiness;
 use crate::catalog::last_good::LastGood;
 use crate::catalog::store::{CatalogStore, Change};
 use crate::registry::RegistryEvent;
+
+/// Between snapshots that are not served: deriving a model from each would cost more than reading the registry.
+const STARTING_WINDOW: Duration = Duration::from_millis(250);
 
 /// What the catalog tells the rest of the process.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +74,7 @@ impl CatalogTask {
                 announce(&new_readiness);
                 readiness = new_readiness;
                 pending = Change::Mesh;
+                not_before = Instant::now();
             }
             if pending > Change::Nothing && Instant::now() >= not_before {
                 self.publish(readiness.clone());
@@ -78,7 +82,9 @@ impl CatalogTask {
                     save_at.get_or_insert(Instant::now() + self.save_after);
                 }
                 pending = Change::Nothing;
-                not_before = Instant::now() + self.window;
+                let is_served = readiness.is_ready();
+                let window = if is_served { self.window } else { STARTING_WINDOW };
+                not_before = Instant::now() + window;
             }
             if save_at.is_some_and(|at| Instant::now() >= at) {
                 save_at = None;

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use ::consul::{ConsulClient, ConsulConfig};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,10 +28,15 @@ use super::{Registry, RegistryError, RegistryEvent};
 mod catalogue;
 mod convert;
 mod documents;
+mod failures;
 mod guard;
 mod hold;
+mod known;
+mod node_watches;
 mod probe;
+mod scout;
 mod service;
+mod survey;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -53,6 +59,10 @@ pub struct ConsulRegistryConfig {
     pub watched_services_plain: usize,
     /// On HTTPS: the same.
     pub watched_services_tls: usize,
+    /// On plain HTTP, when services are swept: up to so many nodes have a blocking query each.
+    pub watched_nodes_plain: usize,
+    /// On HTTPS: the same.
+    pub watched_nodes_tls: usize,
     /// Time between an answer that shrinks the mesh and the read that confirms it; below 500 ms.
     pub confirm_after: Duration,
     /// How often the token's sight of the catalogue is checked, and a restored snapshot looked for.
@@ -65,6 +75,8 @@ impl Default for ConsulRegistryConfig {
             documents_prefix: "mesh/systems/".to_owned(),
             watched_services_plain: 60,
             watched_services_tls: 3000,
+            watched_nodes_plain: 50,
+            watched_nodes_tls: 2000,
             confirm_after: Duration::from_millis(200),
             probe_interval: Duration::from_secs(15),
         }
@@ -169,6 +181,15 @@ impl Context {
     async fn source(&self, name: &'static str, error: Option<String>) -> Result<(), Ended> {
         self.send(RegistryEvent::Source { name, error }).await
     }
+}
+
+/// A task panicked.
+fn died(error: JoinError) -> Ended {
+    Ended::Died(RegistryError {
+        registry: "consul",
+        step: "go on after one of its tasks died: report this with the log".to_owned(),
+        source: Box::new(error),
+    })
 }
 
 /// Why a part of the registry stops.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::decode::null_as_default;
 use crate::query::Query;
 
-const READ_ALL: &str =
+pub(crate) const READ_ALL: &str =
     "service_prefix \"\" { policy = \"read\" } and node_prefix \"\" { policy = \"read\" }";
 
 /// A node of `/v1/catalog/nodes`.
@@ -22,12 +22,20 @@ pub struct CatalogNode {
 }
 
 /// `/v1/catalog/node/NAME`: what is registered on a node; empty when there is no such node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct NodeServices {
+///
+/// `R` is how much of each registration is read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", bound = "R: Deserialize<'de>")]
+pub struct NodeServices<R = NodeService> {
     /// Service id → registration.
     #[serde(default, deserialize_with = "null_as_default")]
-    pub services: BTreeMap<String, NodeService>,
+    pub services: BTreeMap<String, R>,
+}
+
+impl<R> Default for NodeServices<R> {
+    fn default() -> Self {
+        Self { services: BTreeMap::new() }
+    }
 }
 
 /// One registration, as far as telling whether it changed.
@@ -55,8 +63,8 @@ impl Query<Vec<CatalogNode>> {
     }
 }
 
-impl Query<NodeServices> {
-    /// What is registered on `node`.
+impl<R> Query<NodeServices<R>> {
+    /// What is registered on `node`. Wakes by that node's registrations only; its index is that of the whole catalogue.
     pub fn node_services(node: &str) -> Self {
         Self::new(["catalog", "node", node], READ_ALL.to_owned())
     }

@@ -89,9 +89,21 @@ impl ConsulClient {
     where
         T: DeserializeOwned + Default + Send + 'static,
     {
+        self.watch_from(query, 0)
+    }
+
+    /// Starts watching with what is already known: the first answer comes when something changed after `index`, which
+    /// may be that of another answer of the same Consul. 0 asks at once.
+    ///
+    /// # Errors
+    /// As [`Self::watch`].
+    pub fn watch_from<T>(&self, query: Query<T>, index: u64) -> Result<Watch<T>, ConsulError>
+    where
+        T: DeserializeOwned + Default + Send + 'static,
+    {
         let seat = self.inner.transport.seat(query.describe())?;
         let limits = &self.inner.transport.config().limits;
-        Ok(Watch::new(self.clone(), query, seat, self.backoff(), limits.pace))
+        Ok(Watch::new(self.clone(), query, seat, self.backoff(), limits.pace, index))
     }
 
     /// Counts up each time Consul answers again after an outage.

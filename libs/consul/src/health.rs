@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::READ_ALL;
 use crate::decode::null_as_default;
 use crate::query::Query;
 
@@ -58,6 +59,9 @@ pub struct EntryService {
     /// Absent: 1 and 1.
     #[serde(default, deserialize_with = "null_as_default")]
     pub weights: Weights,
+    /// Rises with each change of the registration, not of its checks.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub modify_index: u64,
 }
 
 /// Consul's load-balancing weights.
@@ -89,9 +93,30 @@ pub struct Check {
     /// `passing`, `warning` or `critical`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub status: String,
+    /// The registration it is about; empty for a node's check.
+    #[serde(rename = "ServiceID", default, deserialize_with = "null_as_default")]
+    pub service_id: String,
     /// The service it is about; empty for a node's check.
     #[serde(default, deserialize_with = "null_as_default")]
     pub service_name: String,
+}
+
+/// A state of a check by which Consul lists checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CheckState {
+    /// `warning`
+    Warning,
+    /// `critical`
+    Critical,
+}
+
+impl CheckState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 impl Query<Vec<ServiceEntry>> {
@@ -105,11 +130,10 @@ impl Query<Vec<ServiceEntry>> {
 }
 
 impl Query<Vec<Check>> {
-    /// Every check of the datacenter.
-    pub fn checks() -> Self {
-        let rule =
-            "service_prefix \"\" { policy = \"read\" } and node_prefix \"\" { policy = \"read\" }";
-        Self::new(["health", "state", "any"], rule.to_owned())
+    /// Every check of the datacenter that is in `state`. Wakes when one enters, leaves or changes within it; while
+    /// there is none, by any check.
+    pub fn checks_in(state: CheckState) -> Self {
+        Self::new(["health", "state", state.name()], READ_ALL.to_owned())
     }
 }
 

@@ -36,7 +36,7 @@ pub use config::{
     ClientCertificate, ConfigError, Consistency, ConsulConfig, Limits, Secret, Token,
 };
 pub use error::{ConsulError, ErrorClass};
-pub use health::{Check, EntryNode, EntryService, ServiceEntry, Weights};
+pub use health::{Check, CheckState, EntryNode, EntryService, ServiceEntry, Weights};
 pub use kv::KeyValue;
 pub use pace::Pace;
 pub use query::{Answer, Query};

@@ -50,7 +50,7 @@ impl Transport {
             return Err(ConfigError::NoCryptoProvider);
         }
         let base = base_url(&config)?;
-        let reads = build_client(&config)?;
+        let reads = build_client(&config, config.limits.reads)?;
         let read_permits = Semaphore::new(config.limits.reads.max(1));
         Ok(Self { base, config, shards: Mutex::default(), reads, read_permits })
     }
@@ -91,7 +91,7 @@ impl Transport {
             return Ok(seat);
         }
         if shards.len() < shards_max.max(1) {
-            let client = match build_client(&self.config) {
+            let client = match build_client(&self.config, limits.plain_watches) {
                 Ok(client) => client,
                 Err(source) => return Err(ConsulError::Setup { request, source }),
             };
@@ -147,7 +147,8 @@ fn base_url(config: &ConsulConfig) -> Result<Url, ConfigError> {
     Ok(url)
 }
 
-fn build_client(config: &ConsulConfig) -> Result<Client, ConfigError> {
+/// On plain HTTP it keeps up to `idle` connections for later.
+fn build_client(config: &ConsulConfig, idle: usize) -> Result<Client, ConfigError> {
     let limits = &config.limits;
     let mut builder = Client::builder()
         .no_proxy()
@@ -165,8 +166,7 @@ fn build_client(config: &ConsulConfig) -> Result<Client, ConfigError> {
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .http2_keep_alive_while_idle(true);
     } else {
-        builder =
-            builder.http1_only().pool_max_idle_per_host(limits.plain_watches.max(limits.reads));
+        builder = builder.http1_only().pool_max_idle_per_host(idle.max(1));
     }
     if let Some(path) = &config.ca_file {
         let pem = read("CA file", path)?;

@@ -5,7 +5,8 @@
 //!
 //! **Invariants**
 //! - After an error, an index that went back, or [`Watch::restart`], the next poll carries no index and is answered at once.
-//! - The first poll, and the first after an idle time, waits for nothing.
+//! - The first poll, and the first after an idle time, waits for nothing but Consul.
+//! - An index taken over from another query counts once: the first answer replaces it, even by a lower one.
 //! - After an outage that others noticed too, the first answer to anyone ends the pauses of all.
 
 use std::fmt;
@@ -34,6 +35,8 @@ pub struct Watch<T> {
     query: Query<T>,
     seat: Seat,
     index: u64,
+    /// The index is that of another query, and may be above what this one ever answers.
+    is_borrowed: bool,
     backoff: Backoff,
     bucket: TokenBucket,
     retry: Option<Retry>,
@@ -61,9 +64,19 @@ impl<T: DeserializeOwned + Default + Send + 'static> Watch<T> {
         seat: Seat,
         backoff: Backoff,
         pace: Pace,
+        index: u64,
     ) -> Self {
-        let bucket = TokenBucket::new(pace);
-        Self { client, query, seat, index: 0, backoff, bucket, retry: None, under_way: None }
+        Self {
+            client,
+            query,
+            seat,
+            index,
+            is_borrowed: index > 0,
+            backoff,
+            bucket: TokenBucket::new(pace),
+            retry: None,
+            under_way: None,
+        }
     }
 
     /// From the next poll on, polls at another pace.
@@ -79,6 +92,7 @@ impl<T: DeserializeOwned + Default + Send + 'static> Watch<T> {
     /// Forgets index and poll under way: the next answer is what Consul has now.
     pub fn restart(&mut self) {
         self.index = 0;
+        self.is_borrowed = false;
         self.under_way = None;
     }
 
@@ -93,9 +107,11 @@ impl<T: DeserializeOwned + Default + Send + 'static> Watch<T> {
         };
         let outcome = self.under_way.insert(poll).as_mut().await;
         self.under_way = None;
+        let is_borrowed = std::mem::take(&mut self.is_borrowed);
         match &outcome {
             Ok(answer) => {
-                self.index = next_index(self.index, answer.index);
+                self.index =
+                    if is_borrowed { answer.index } else { next_index(self.index, answer.index) };
                 self.backoff.reset();
                 self.retry = None;
             }

@@ -95,6 +95,8 @@ impl Tasks {
     pub async fn run(mut self, grace: Duration) -> Result<(), TaskError> {
         let shutdown = self.shutdown.clone();
         let mut first = tokio::select! {
+            // What ends because it was asked to has not failed.
+            biased;
             () = shutdown.cancelled() => None,
             ended = self.next() => ended.map(|(task, result)| match result {
                 Ok(()) => TaskError::Ended { task },
@@ -183,6 +185,18 @@ mod tests {
     async fn a_task_that_panics_ends_the_program() {
         let message = outcome(async { panic!("bug") }).await;
         assert!(message.starts_with("task streams panicked: "), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_before_the_shutdown_is_noticed_has_not_failed() {
+        for _ in 0..20 {
+            let shutdown = CancellationToken::new();
+            let mut tasks = Tasks::new(shutdown.clone());
+            tasks.spawn("quick", until(&shutdown));
+            shutdown.cancel();
+            tokio::task::yield_now().await;
+            assert!(tasks.run(GRACE).await.is_ok());
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! The listing of services: which exist, one task for each, and how they learn of changes.
 //!
-//! In: the watch of Consul's listing, reports of the services' tasks and of the probe, the sweep's word.
-//! Out: [`RegistryEvent::Listing`] and the `consul` [`RegistryEvent::Source`]. Owns every task of the registry.
+//! In: the watch of Consul's listing, reports of the services' tasks and of the probe, the scout's findings.
+//! Out: [`RegistryEvent::Listing`] and, through `failures.rs`, the `consul` [`RegistryEvent::Source`]. Owns every task of
+//! the registry.
 //!
 //! **Invariants**
 //! - A name is listed while Consul lists it or instances of it are published; its task lives as long.
@@ -9,18 +10,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::consul::{Answer, Consistency, ConsulError, Query};
-use tokio::sync::{Notify, mpsc, watch};
+use ::consul::{Answer, Consistency, ConsulError, Pace, Query};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::failures::Failures;
 use super::guard::{Verdict, judge_listing};
 use super::hold::Hold;
 use super::probe::keep_watch;
+use super::scout::Scout;
 use super::service::{Mode, Report, ServiceTask, Strategy};
-use super::sweep::{Dirty, Sweep};
-use super::{Context, Ended, chain};
+use super::survey::{Survey, Surveyed};
+use super::sweep::Found;
+use super::{Context, Ended, chain, died};
 use crate::registry::{RegistryError, RegistryEvent};
 
 type Names = BTreeSet<Arc<str>>;
@@ -28,6 +33,12 @@ type Listing = BTreeMap<String, Vec<String>>;
 
 /// Reports waiting for the catalogue; a task that finds no room waits.
 const REPORTS: usize = 256;
+/// Time between listings after a burst: for each service, at least and at most.
+const LISTING_PER_SERVICE: Duration = Duration::from_micros(200);
+const LISTING_MIN: Duration = Duration::from_millis(100);
+const LISTING_MAX: Duration = Duration::from_secs(2);
+/// From so many services on, the first reading is a survey instead of a request for each.
+const SURVEYED_FROM: usize = 50;
 
 #[derive(Debug)]
 pub(super) struct Catalogue {
@@ -39,9 +50,8 @@ pub(super) struct Catalogue {
     /// What was published.
     published: Option<Names>,
     services: BTreeMap<Arc<str>, Service>,
-    sweep: Option<RunningSweep>,
-    failing: BTreeMap<Arc<str>, String>,
-    reported: Option<String>,
+    scout: Scout,
+    failures: Failures,
     hold: Hold,
     doubt: Arc<Notify>,
     reports: mpsc::Sender<Report>,
@@ -52,16 +62,9 @@ pub(super) struct Catalogue {
 struct Service {
     dirty: Arc<Notify>,
     task: AbortHandle,
+    /// Takes what a survey found, while the task waits for it.
+    surveyed: Option<oneshot::Sender<Surveyed>>,
     has_instances: bool,
-}
-
-#[derive(Debug)]
-struct RunningSweep {
-    task: AbortHandle,
-    rescan: Arc<Notify>,
-    dirty: mpsc::Receiver<Dirty>,
-    /// Whether it has asked for everything to be read; before, a service need not be read by itself.
-    has_begun: bool,
 }
 
 impl Catalogue {
@@ -76,9 +79,8 @@ impl Catalogue {
             accepted: None,
             published: None,
             services: BTreeMap::new(),
-            sweep: None,
-            failing: BTreeMap::new(),
-            reported: None,
+            scout: Scout::default(),
+            failures: Failures::default(),
             hold: Hold::new("catalogue".to_owned()),
             doubt: Arc::new(Notify::new()),
             reports,
@@ -97,6 +99,9 @@ impl Catalogue {
             let index = listing.index();
             tokio::select! {
                 answer = listing.next() => {
+                    if let Ok(answer) = &answer {
+                        listing.set_pace(listing_pace(answer.value.len()));
+                    }
                     let went_back = answer.as_ref().is_ok_and(|answer| answer.index < index);
                     self.take(answer).await?;
                     if went_back {
@@ -111,7 +116,7 @@ impl Catalogue {
                         self.note(report).await?;
                     }
                 }
-                dirty = next_dirty(&mut self.sweep) => self.mark(dirty),
+                found = self.scout.found() => self.hand_on(found),
                 Some(ended) = self.tasks.join_next() => self.check(ended)?,
                 () = self.hold.due() => self.confirm().await?,
             }
@@ -124,23 +129,22 @@ impl Catalogue {
             Err(error) => return self.set_failing("(listing)".into(), Some(chain(&error))).await,
         };
         self.set_failing("(listing)".into(), None).await?;
+        let index = answer.index;
         let names = names(answer.value);
         match judge_listing(self.accepted.as_ref(), &names) {
             Verdict::Unchanged => self.hold.release(&self.context).await?,
             Verdict::Accept => {
-                self.accept(names).await?;
+                self.accept(names, index).await?;
                 self.hold.release(&self.context).await?;
             }
             Verdict::Confirm(reason) => {
                 let accepted = self.accepted.iter().flatten().cloned();
                 let all = accepted.chain(names).collect();
-                self.accept(all).await?;
+                self.accept(all, index).await?;
                 self.hold.suspect(&self.context, reason).await?;
             }
         }
-        if let Some(sweep) = &self.sweep {
-            sweep.rescan.notify_one();
-        }
+        self.scout.rescan();
         Ok(())
     }
 
@@ -155,13 +159,13 @@ impl Catalogue {
             self.hold.keep(&self.context, reason.clone()).await?;
             return self.note(Report::Blind(reason)).await;
         }
-        self.accept(names(answer.value)).await?;
+        self.accept(names(answer.value), answer.index).await?;
         self.hold.release(&self.context).await
     }
 
     /// Believes a listing: publishes it, starts and ends services' tasks.
-    async fn accept(&mut self, names: Names) -> Result<(), Ended> {
-        self.choose_strategy(names.len());
+    async fn accept(&mut self, names: Names, index: u64) -> Result<(), Ended> {
+        self.choose_strategy(names.len(), index);
         let gone: Vec<_> =
             self.services.keys().filter(|name| !names.contains(*name)).cloned().collect();
         let added: Vec<_> =
@@ -194,7 +198,9 @@ impl Catalogue {
 
     fn start(&mut self, name: Arc<str>) {
         let dirty = Arc::new(Notify::new());
-        if self.sweep.as_ref().is_some_and(|sweep| sweep.has_begun) {
+        let (surveyed, survey) = oneshot::channel();
+        let surveyed = self.scout.is_awaited().then_some(surveyed);
+        if surveyed.is_none() {
             dirty.notify_one();
         }
         let task = ServiceTask::new(
@@ -204,8 +210,8 @@ impl Catalogue {
             Arc::clone(&dirty),
             self.reports.clone(),
         );
-        let task = self.tasks.spawn(task.run());
-        self.services.insert(name, Service { dirty, task, has_instances: false });
+        let task = self.tasks.spawn(task.run(survey));
+        self.services.insert(name, Service { dirty, task, surveyed, has_instances: false });
     }
 
     async fn forget(&mut self, name: &Arc<str>) -> Result<(), Ended> {
@@ -216,7 +222,7 @@ impl Catalogue {
     }
 
     /// A blocking query each while Consul can carry them; back only well below the limit, so as not to swing.
-    fn choose_strategy(&mut self, services: usize) {
+    fn choose_strategy(&mut self, services: usize, index: u64) {
         let config = &self.context.config;
         let is_tls = self.context.client.is_tls();
         let limit =
@@ -227,29 +233,21 @@ impl Catalogue {
             current => current,
         };
         if self.mode.borrow().strategy == strategy {
+            if strategy == Strategy::Watch && self.accepted.is_none() && services >= SURVEYED_FROM {
+                self.scout.survey(&mut self.tasks, &self.context, services, index);
+            }
             return;
         }
         tracing::info!(?strategy, services, "Changing how services are followed");
         self.mode.send_modify(|mode| mode.strategy = strategy);
         match strategy {
-            Strategy::Watch => self.stop_sweep(),
-            Strategy::Sweep => self.start_sweep(),
-        }
-    }
-
-    fn start_sweep(&mut self) {
-        self.stop_sweep();
-        let (sender, dirty) = mpsc::channel(16);
-        let rescan = Arc::new(Notify::new());
-        let (context, reports) = (Arc::clone(&self.context), self.reports.clone());
-        let sweep = Sweep::new(context, Arc::clone(&rescan), sender, reports);
-        let task = self.tasks.spawn(sweep.run());
-        self.sweep = Some(RunningSweep { task, rescan, dirty, has_begun: false });
-    }
-
-    fn stop_sweep(&mut self) {
-        if let Some(sweep) = self.sweep.take() {
-            sweep.task.abort();
+            Strategy::Watch => {
+                self.scout.stop();
+                self.hand_on(Found::Survey(None));
+            }
+            Strategy::Sweep => {
+                self.scout.sweep(&mut self.tasks, &self.context, &self.reports, index);
+            }
         }
     }
 
@@ -258,20 +256,23 @@ impl Catalogue {
         tracing::warn!("Consul's index went back; reading everything anew");
         self.restores.send_modify(|restores| *restores += 1);
         self.mode.send_modify(|mode| mode.restores += 1);
-        if self.sweep.is_some() {
-            self.start_sweep();
+        if self.mode.borrow().strategy == Strategy::Sweep {
+            self.scout.sweep(&mut self.tasks, &self.context, &self.reports, 0);
+        } else {
+            self.scout.stop();
+            self.hand_on(Found::Survey(None));
         }
     }
 
-    fn mark(&mut self, dirty: Dirty) {
-        match dirty {
-            Dirty::All => {
-                if let Some(sweep) = &mut self.sweep {
-                    sweep.has_begun = true;
+    fn hand_on(&mut self, found: Found) {
+        match found {
+            Found::Survey(survey) => {
+                let mut survey = survey.unwrap_or_default();
+                for (name, service) in &mut self.services {
+                    service.begin(name, &mut survey);
                 }
-                self.services.values().for_each(|service| service.dirty.notify_one());
             }
-            Dirty::Names(names) => {
+            Found::Dirty(names) => {
                 let services = names.iter().filter_map(|name| self.services.get(name.as_str()));
                 services.for_each(|service| service.dirty.notify_one());
             }
@@ -281,6 +282,11 @@ impl Catalogue {
     async fn note(&mut self, report: Report) -> Result<(), Ended> {
         let token: Arc<str> = "(token)".into();
         match report {
+            Report::DocumentsWentBack => {
+                tracing::warn!("The index of Consul's documents went back; reading them anew");
+                self.restores.send_modify(|restores| *restores += 1);
+                Ok(())
+            }
             Report::Failing { subject, error } => self.set_failing(subject, error).await,
             Report::Sighted | Report::WentBack => self.set_failing(token, None).await,
             Report::Blind(reason) => {
@@ -300,45 +306,37 @@ impl Catalogue {
         }
     }
 
-    /// Keeps what fails, and says so when the first of it changes.
     async fn set_failing(&mut self, subject: Arc<str>, error: Option<String>) -> Result<(), Ended> {
-        match error {
-            Some(error) => drop(self.failing.insert(subject, error)),
-            None => drop(self.failing.remove(&subject)),
-        }
-        let first = self.failing.values().next();
-        if self.reported.as_ref() == first {
-            return Ok(());
-        }
-        self.reported = first.cloned();
-        match &self.reported {
-            Some(error) => tracing::warn!(%error, "Consul fails; keeping what it said last"),
-            None => tracing::info!("Consul answers again"),
-        }
-        self.context.source("consul", self.reported.clone()).await
+        self.failures.set(&self.context, subject, error).await
     }
 
     fn check(&self, ended: Result<Result<(), Ended>, JoinError>) -> Result<(), Ended> {
         match ended {
             Ok(outcome) => outcome,
             Err(error) if error.is_cancelled() => Ok(()),
-            Err(error) => Err(Ended::Died(RegistryError {
-                registry: "consul",
-                step: "go on after one of its tasks died: report this with the log".to_owned(),
-                source: Box::new(error),
-            })),
+            Err(error) => Err(died(error)),
         }
     }
 }
 
-/// What the sweep found; nothing, while there is none.
-async fn next_dirty(sweep: &mut Option<RunningSweep>) -> Dirty {
-    if let Some(sweep) = sweep
-        && let Some(dirty) = sweep.dirty.recv().await
-    {
-        return dirty;
+impl Service {
+    /// Ends its wait for a survey, and makes sure that what the survey does not tell is read.
+    fn begin(&mut self, name: &Arc<str>, survey: &mut Survey) {
+        match (self.surveyed.take(), survey.take(name)) {
+            (Some(surveyed), Some(first)) => {
+                // A task that takes it no longer is about to end.
+                drop(surveyed.send(first));
+            }
+            _ => self.dirty.notify_one(),
+        }
     }
-    std::future::pending().await
+}
+
+/// The listing is no sign of health, and Consul goes through every instance to make it.
+fn listing_pace(services: usize) -> Pace {
+    let services = u32::try_from(services).unwrap_or(u32::MAX);
+    let cost = LISTING_PER_SERVICE.saturating_mul(services);
+    Pace { burst: 2, interval: cost.clamp(LISTING_MIN, LISTING_MAX) }
 }
 
 fn names(listing: Listing) -> Names {

@@ -2,6 +2,7 @@
 //!
 //! **Invariants**: pure; the same registrations and check states give equal values whatever order Consul lists them in,
 //! so that comparing two answers tells whether anything changed that the mesh uses. A check's output is not part of it.
+//! Only `warning` and `critical` count against an instance, so that leaving out the checks of other states changes nothing.
 
 use ::consul::{Check, ServiceEntry};
 
@@ -36,10 +37,10 @@ fn status(check: &Check) -> CheckStatus {
     let is_maintenance = check.check_id == "_node_maintenance"
         || check.check_id.starts_with("_service_maintenance:");
     match check.status.as_str() {
-        "passing" => CheckStatus::Passing,
         "warning" => CheckStatus::Warning,
-        _ if is_maintenance => CheckStatus::Maintenance,
-        _ => CheckStatus::Critical,
+        "critical" if is_maintenance => CheckStatus::Maintenance,
+        "critical" => CheckStatus::Critical,
+        _ => CheckStatus::Passing,
     }
 }
 

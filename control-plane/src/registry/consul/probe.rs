@@ -25,14 +25,15 @@ const BLIND: &str = "the token cannot see the catalogue: give it service_prefix 
 /// Probes at intervals, and more often while the token is blind or someone doubts it.
 ///
 /// A blocking query survives the restore of a snapshot with the old value; an index lower than the probe before saw is
-/// how the restore shows.
+/// how the restore shows. The documents have an index of their own: a snapshot may differ in them alone.
 pub(super) async fn keep_watch(
     context: Arc<Context>,
     doubt: Arc<Notify>,
     reports: mpsc::Sender<Report>,
 ) -> Result<(), Ended> {
     let mut interval = context.config.probe_interval;
-    let mut last_index = 0;
+    let (mut last_index, mut last_documents) = (0, 0);
+    let documents = Query::keys_below(&context.config.documents_prefix);
     loop {
         // Either way it is time to look: a doubt only makes it sooner.
         drop(tokio::time::timeout(interval, doubt.notified()).await);
@@ -48,7 +49,18 @@ pub(super) async fn keep_watch(
                 Report::Blind(reason)
             }
         };
+        let is_blind = matches!(report, Report::Blind(_));
         reports.send(report).await.map_err(|_| Ended::ReceiverGone)?;
+        if is_blind {
+            continue;
+        }
+        // Its failure is the documents' own to report.
+        if let Ok(answer) = context.client.read(&documents, Consistency::Consistent).await {
+            if answer.index < last_documents {
+                reports.send(Report::DocumentsWentBack).await.map_err(|_| Ended::ReceiverGone)?;
+            }
+            last_documents = answer.index;
+        }
     }
 }
 

@@ -9,12 +9,13 @@
 
 use std::sync::Arc;
 
-use ::consul::{Answer, Backoff, Consistency, ConsulError, Query, ServiceEntry};
-use tokio::sync::{Notify, mpsc, watch};
+use ::consul::{Answer, Backoff, Consistency, ConsulError, Query, ServiceEntry, Watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::guard::{Verdict, judge_instances};
 use super::hold::Hold;
+use super::survey::Surveyed;
 use super::{Context, Ended, chain, convert};
 use crate::registry::{RegisteredInstance, RegistryEvent};
 
@@ -47,6 +48,8 @@ pub(super) enum Report {
     Sighted,
     /// Consul's indexes went back, as after the restore of a snapshot.
     WentBack,
+    /// The index of the documents went back, and only that.
+    DocumentsWentBack,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub(super) struct ServiceTask {
     dirty: Arc<Notify>,
     reports: mpsc::Sender<Report>,
     published: Option<Vec<RegisteredInstance>>,
+    /// Where its first blocking query goes on from; 0: it asks at once.
+    index: u64,
     is_filtered: bool,
     is_failing: bool,
     hold: Hold,
@@ -80,6 +85,7 @@ impl ServiceTask {
             dirty,
             reports,
             published: None,
+            index: 0,
             is_filtered: false,
             is_failing: false,
             hold,
@@ -87,7 +93,12 @@ impl ServiceTask {
         }
     }
 
-    pub(super) async fn run(mut self) -> Result<(), Ended> {
+    /// Begins with what `survey` has for it, if its sender is not dropped.
+    pub(super) async fn run(mut self, survey: oneshot::Receiver<Surveyed>) -> Result<(), Ended> {
+        if let Ok(Surveyed { instances, index }) = survey.await {
+            self.publish(instances, false).await?;
+            self.index = index;
+        }
         loop {
             let strategy = self.mode.borrow_and_update().strategy;
             match strategy {
@@ -99,7 +110,7 @@ impl ServiceTask {
 
     /// Until the mode changes.
     async fn follow_watch(&mut self) -> Result<(), Ended> {
-        let mut watch = match self.context.client.watch(Query::health_service(&self.name)) {
+        let mut watch = match self.watch() {
             Ok(watch) => watch,
             Err(error) => {
                 self.fail(&error).await?;
@@ -119,6 +130,11 @@ impl ServiceTask {
                 () = self.hold.due() => self.confirm().await?,
             }
         }
+    }
+
+    fn watch(&mut self) -> Result<Watch<Vec<ServiceEntry>>, ConsulError> {
+        let index = std::mem::take(&mut self.index);
+        self.context.client.watch_from(Query::health_service(&self.name), index)
     }
 
     /// Until the mode changes.

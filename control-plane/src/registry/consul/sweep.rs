@@ -1,298 +1,222 @@
-//! Tells which services to read, with two blocking queries instead of one for each service.
+//! Tells which services to read, with a blocking query for each node instead of one for each service.
 //!
-//! In: all checks, all nodes, and the catalogue's word that some registration changed. Out: [`Dirty`].
-//! Consul does not say which registration changed, so the nodes' registrations are listed and their modify indexes
-//! compared: there are far fewer nodes than services. Started and ended by the catalogue.
+//! In: the checks that do not pass, all nodes, their registrations. Out: [`Found`]: a survey of everything, then the
+//! services that changed. There are far fewer nodes than services, and of thousands of checks few do not pass: watching
+//! those costs Consul as little with ten thousand instances as with ten. Started and ended by the catalogue.
 //!
-//! **Invariants**: what this misses nobody reads, so the first scan and any doubt make everything dirty; a change of a
-//! check's output makes nothing dirty.
+//! **Invariants**: whatever differs from what was seen before makes its services dirty, so nothing is missed that
+//! Consul shows; what a watch cannot tell (nodes beyond the watched ones) is scanned after the listing woke.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::consul::{CatalogNode, Check, Consistency, ConsulError, NodeServices, Pace, Query};
+use ::consul::{Answer, Check, CheckState, Consistency, ConsulError, Pace, Query, Watch};
 use futures::future::join_all;
+use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::known::{Dirty, Known};
+use super::node_watches::NodeWatches;
 use super::service::Report;
+use super::survey::{Baseline, Survey, survey};
 use super::{Context, Ended, chain};
 
-/// All checks are a large answer, and each check's output wakes it: after a burst, each check costs so much time.
-const INTERVAL_PER_CHECK: Duration = Duration::from_micros(100);
-const INTERVAL_MIN: Duration = Duration::from_millis(100);
-const INTERVAL_MAX: Duration = Duration::from_secs(10);
+/// While all checks pass, any check's output wakes these watches, with an empty answer.
+const CHECKS_INTERVAL: Duration = Duration::from_millis(20);
+const INTERVAL_PER_CHECK: Duration = Duration::from_micros(50);
+const CHECKS_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// Scans take at most this share of the time: one part in five.
 const REST_PER_SCAN: u32 = 4;
+/// Before what failed is scanned again.
+const RESCAN_AFTER: Duration = Duration::from_millis(500);
 
-/// Services to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Dirty {
-    All,
-    Names(BTreeSet<String>),
+/// What the catalogue is told.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// The first look at everything; `None`: each service is to be read by itself.
+    Survey(Option<Survey>),
+    /// Services to read again.
+    Dirty(Dirty),
 }
 
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Sweep {
     context: Arc<Context>,
     rescan: Arc<Notify>,
-    dirty: mpsc::Sender<Dirty>,
+    found: mpsc::Sender<Found>,
     reports: mpsc::Sender<Report>,
-    known: Known,
-    failing: BTreeSet<&'static str>,
-}
-
-/// What was seen last, for comparison.
-#[derive(Debug, Default)]
-struct Known {
-    /// (node, check id) → (service, status).
-    checks: Option<BTreeMap<(String, String), (String, String)>>,
-    /// Node → address.
-    nodes: Option<BTreeMap<String, String>>,
-    /// Node → its registrations.
-    registered: BTreeMap<String, NodeServices>,
+    failing: BTreeSet<String>,
 }
 
 impl Sweep {
     pub(super) fn new(
         context: Arc<Context>,
         rescan: Arc<Notify>,
-        dirty: mpsc::Sender<Dirty>,
+        found: mpsc::Sender<Found>,
         reports: mpsc::Sender<Report>,
     ) -> Self {
-        Self { context, rescan, dirty, reports, known: Known::default(), failing: BTreeSet::new() }
+        Self { context, rescan, found, reports, failing: BTreeSet::new() }
     }
 
-    pub(super) async fn run(mut self) -> Result<(), Ended> {
-        let client = &self.context.client;
-        let watches = (client.watch(Query::checks()), client.watch(Query::nodes()));
-        let (mut checks, mut nodes) = match watches {
-            (Ok(checks), Ok(nodes)) => (checks, nodes),
-            (Err(error), _) | (_, Err(error)) => {
-                self.note("checks", Some(&error)).await?;
-                return std::future::pending().await;
-            }
-        };
-        let (mut rested_at, mut is_stale) = (Instant::now(), false);
-        let rescan = Arc::clone(&self.rescan);
+    /// Surveys everything, then follows it. `listing` is an index of the listing of services.
+    pub(super) async fn run(mut self, listing: u64) -> Result<(), Ended> {
+        let (survey, baseline) = self.survey(listing).await?;
+        self.send(Found::Survey(Some(survey))).await?;
+        let Baseline { mut known, nodes, warning, critical, registered } = baseline;
+        let mut nodes = self.watch(Query::nodes(), nodes).await?;
+        let mut critical = self.watch(Query::checks_in(CheckState::Critical), critical).await?;
+        let mut warning = self.watch(Query::checks_in(CheckState::Warning), warning).await?;
+        let mut watches = NodeWatches::new(Arc::clone(&self.context));
+        watches.follow(&registered);
+        let (rescan, mut is_stale, mut rested_at) =
+            (Arc::clone(&self.rescan), false, Instant::now());
         loop {
             tokio::select! {
-                () = tokio::time::sleep_until(rested_at), if is_stale && self.known.has_baseline() => {
+                () = rescan.notified() => is_stale = true,
+                () = tokio::time::sleep_until(rested_at), if is_stale => {
                     let started = Instant::now();
-                    is_stale = !self.scan().await?;
-                    let floor = Duration::from_millis(if is_stale { 500 } else { 0 });
+                    is_stale = !self.scan(&mut known, &watches).await?;
+                    let floor = if is_stale { RESCAN_AFTER } else { Duration::ZERO };
                     rested_at = Instant::now() + (started.elapsed() * REST_PER_SCAN).max(floor);
                 }
-                () = rescan.notified() => is_stale = true,
-                answer = nodes.next() => {
-                    self.note("nodes", answer.as_ref().err()).await?;
-                    if let Ok(answer) = answer {
-                        let (dirty, has_other_nodes) = self.known.nodes(answer.value);
-                        is_stale |= has_other_nodes;
-                        self.mark(dirty).await?;
+                answer = watches.next() => {
+                    let (node, answer) = answer?;
+                    if let Some(answer) = self.note(&registrations_of(&node), answer).await? {
+                        self.mark(known.registered(&node, answer.value)).await?;
                     }
                 }
-                answer = checks.next() => {
-                    self.note("checks", answer.as_ref().err()).await?;
-                    if let Ok(answer) = answer {
-                        checks.set_pace(checks_pace(answer.value.len()));
-                        let dirty = self.known.checks(answer.value);
-                        self.mark(dirty).await?;
+                answer = nodes.next() => {
+                    if let Some(answer) = self.note("nodes", answer).await? {
+                        self.mark(known.nodes(answer.value)).await?;
+                        watches.follow(&known.node_names().map(|node| (node.clone(), 0)).collect());
+                        self.forget_nodes(&known).await?;
+                        is_stale = true;
                     }
+                }
+                answer = critical.next() => {
+                    self.take_checks(CheckState::Critical, &mut critical, &mut known, answer).await?;
+                }
+                answer = warning.next() => {
+                    self.take_checks(CheckState::Warning, &mut warning, &mut known, answer).await?;
                 }
             }
         }
     }
 
-    /// Lists all nodes' registrations; `false` when some could not be read.
-    async fn scan(&mut self) -> Result<bool, Ended> {
-        let Some(nodes) = &self.known.nodes else { return Ok(false) };
+    /// Tries until Consul has answered all of it.
+    async fn survey(&mut self, listing: u64) -> Result<(Survey, Baseline), Ended> {
+        let mut backoff = self.context.client.backoff();
+        loop {
+            let outcome = survey(&self.context.client, listing, usize::MAX).await;
+            if let Some(found) = self.note("survey", outcome).await?.flatten() {
+                return Ok(found);
+            }
+            tokio::time::sleep(backoff.next_pause(Duration::ZERO)).await;
+        }
+    }
+
+    /// A watch, as soon as there is a place for it.
+    async fn watch<T>(&mut self, query: Query<T>, index: u64) -> Result<Watch<T>, Ended>
+    where
+        T: DeserializeOwned + Default + Send + 'static,
+    {
+        loop {
+            let watch = self.context.client.watch_from(query.clone(), index);
+            if let Some(watch) = self.note("watches", watch).await? {
+                return Ok(watch);
+            }
+            tokio::time::sleep(RESCAN_AFTER).await;
+        }
+    }
+
+    async fn take_checks(
+        &mut self,
+        state: CheckState,
+        watch: &mut Watch<Vec<Check>>,
+        known: &mut Known,
+        answer: Result<Answer<Vec<Check>>, ConsulError>,
+    ) -> Result<(), Ended> {
+        let subject = match state {
+            CheckState::Warning => "checks that warn",
+            CheckState::Critical => "critical checks",
+        };
+        let Some(answer) = self.note(subject, answer).await? else { return Ok(()) };
+        watch.set_pace(checks_pace(answer.value.len()));
+        self.mark(known.checks(state, answer.value)).await
+    }
+
+    /// Lists the registrations of nodes without a watch; `false` when some could not be read.
+    async fn scan(&mut self, known: &mut Known, watches: &NodeWatches) -> Result<bool, Ended> {
         let client = &self.context.client;
-        let reads = nodes.keys().map(|node| async move {
-            (node.clone(), client.read(&Query::node_services(node), Consistency::Default).await)
+        let unwatched = known.node_names().filter(|node| !watches.has(node)).cloned();
+        let reads = unwatched.map(|node| async move {
+            let answer = client.read(&Query::node_services(&node), Consistency::Default).await;
+            (node, answer)
         });
         let answers = join_all(reads).await;
-        let is_first = self.known.registered.is_empty();
-        let mut dirty: BTreeSet<String> = BTreeSet::new();
-        let mut failure = None;
+        let (mut dirty, mut failure) = (Dirty::new(), None);
         for (node, answer) in answers {
             match answer {
-                Ok(answer) => dirty.extend(self.known.registered(node, answer.value)),
+                Ok(answer) => dirty.extend(known.registered(&node, answer.value)),
                 Err(error) => failure = Some(error),
             }
         }
-        self.note("registrations", failure.as_ref()).await?;
-        if is_first {
-            self.send(Dirty::All).await?;
-        } else {
-            self.mark(dirty).await?;
-        }
-        Ok(failure.is_none())
+        let is_complete = failure.is_none();
+        self.note("registrations", failure.map_or(Ok(()), Err)).await?;
+        self.mark(dirty).await?;
+        Ok(is_complete)
     }
 
-    async fn mark(&self, names: BTreeSet<String>) -> Result<(), Ended> {
-        if names.is_empty() { Ok(()) } else { self.send(Dirty::Names(names)).await }
+    async fn mark(&self, dirty: Dirty) -> Result<(), Ended> {
+        if dirty.is_empty() { Ok(()) } else { self.send(Found::Dirty(dirty)).await }
     }
 
-    async fn send(&self, dirty: Dirty) -> Result<(), Ended> {
-        self.dirty.send(dirty).await.map_err(|_| Ended::ReceiverGone)
+    async fn send(&self, found: Found) -> Result<(), Ended> {
+        self.found.send(found).await.map_err(|_| Ended::ReceiverGone)
     }
 
-    async fn note(
+    /// Reports a failure and its end; the value of a success.
+    async fn note<T>(
         &mut self,
-        subject: &'static str,
-        error: Option<&ConsulError>,
-    ) -> Result<(), Ended> {
+        subject: &str,
+        outcome: Result<T, ConsulError>,
+    ) -> Result<Option<T>, Ended> {
+        let error = outcome.as_ref().err().map(|error| chain(error));
         let was_failing = self.failing.remove(subject);
         if error.is_some() {
-            self.failing.insert(subject);
-        } else if !was_failing {
-            return Ok(());
+            self.failing.insert(subject.to_owned());
         }
-        let report = Report::Failing {
-            subject: format!("({subject})").into(),
-            error: error.map(|error| chain(error)),
-        };
-        self.reports.send(report).await.map_err(|_| Ended::ReceiverGone)
+        if error.is_some() || was_failing {
+            let report = Report::Failing { subject: format!("({subject})").into(), error };
+            self.reports.send(report).await.map_err(|_| Ended::ReceiverGone)?;
+        }
+        Ok(outcome.ok())
     }
+
+    /// What is gone fails no longer.
+    async fn forget_nodes(&mut self, known: &Known) -> Result<(), Ended> {
+        let there: BTreeSet<String> =
+            known.node_names().map(|node| registrations_of(node)).collect();
+        let of_nodes = self.failing.iter().filter(|subject| subject.starts_with(OF_NODE));
+        let gone: Vec<String> =
+            of_nodes.filter(|subject| !there.contains(*subject)).cloned().collect();
+        for subject in gone {
+            self.note(&subject, Ok(())).await?;
+        }
+        Ok(())
+    }
+}
+
+const OF_NODE: &str = "registrations of ";
+
+fn registrations_of(node: &str) -> String {
+    format!("{OF_NODE}{node}")
 }
 
 fn checks_pace(checks: usize) -> Pace {
     let cost = INTERVAL_PER_CHECK.saturating_mul(u32::try_from(checks).unwrap_or(u32::MAX));
-    Pace { burst: 2, interval: cost.clamp(INTERVAL_MIN, INTERVAL_MAX) }
-}
-
-impl Known {
-    /// Whether a service read from now on cannot miss a change: what follows is seen as a difference.
-    fn has_baseline(&self) -> bool {
-        self.checks.is_some() && self.nodes.is_some()
-    }
-
-    /// Services on nodes whose address changed; and whether nodes came or went.
-    fn nodes(&mut self, answered: Vec<CatalogNode>) -> (BTreeSet<String>, bool) {
-        let answered: BTreeMap<_, _> =
-            answered.into_iter().map(|node| (node.node, node.address)).collect();
-        let known = self.nodes.replace(answered.clone()).unwrap_or_default();
-        let has_other_nodes = !known.keys().eq(answered.keys());
-        let mut dirty = BTreeSet::new();
-        for (node, address) in &known {
-            if answered.get(node) != Some(address) {
-                dirty.extend(self.names_on(node));
-            }
-        }
-        self.registered.retain(|node, _| answered.contains_key(node));
-        (dirty, has_other_nodes)
-    }
-
-    /// Services whose checks came, went or changed state; a node's check concerns all services on it.
-    fn checks(&mut self, answered: Vec<Check>) -> BTreeSet<String> {
-        let answered: BTreeMap<_, _> = answered
-            .into_iter()
-            .map(|check| ((check.node, check.check_id), (check.service_name, check.status)))
-            .collect();
-        let Some(known) = self.checks.replace(answered.clone()) else { return BTreeSet::new() };
-        let changed = answered
-            .iter()
-            .filter(|(id, check)| known.get(*id) != Some(*check))
-            .chain(known.iter().filter(|(id, _)| !answered.contains_key(*id)));
-        let mut dirty = BTreeSet::new();
-        for ((node, _), (service, _)) in changed {
-            if service.is_empty() {
-                dirty.extend(self.names_on(node));
-            } else {
-                dirty.insert(service.clone());
-            }
-        }
-        dirty
-    }
-
-    /// Services with a registration on `node` that came, went or changed.
-    fn registered(&mut self, node: String, answered: NodeServices) -> BTreeSet<String> {
-        let known = self.registered.insert(node, answered.clone()).unwrap_or_default();
-        let came =
-            answered.services.iter().filter(|(id, now)| known.services.get(*id) != Some(*now));
-        let went =
-            known.services.iter().filter(|(id, old)| answered.services.get(*id) != Some(*old));
-        came.chain(went).map(|(_, registration)| registration.service.clone()).collect()
-    }
-
-    fn names_on(&self, node: &str) -> BTreeSet<String> {
-        let registered = self.registered.get(node);
-        let services = registered.into_iter().flat_map(|node| node.services.values());
-        services.map(|registration| registration.service.clone()).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn registrations(of: &[(&str, &str, u64)]) -> NodeServices {
-        let services = of.iter().map(|(id, name, index)| {
-            let value = serde_json::json!({"Service": name, "ModifyIndex": index});
-            ((*id).to_owned(), serde_json::from_value(value).unwrap())
-        });
-        NodeServices { services: services.collect() }
-    }
-
-    fn check(node: &str, id: &str, service: &str, status: &str) -> Check {
-        Check {
-            node: node.to_owned(),
-            check_id: id.to_owned(),
-            status: status.to_owned(),
-            service_name: service.to_owned(),
-        }
-    }
-
-    fn node(name: &str, address: &str) -> CatalogNode {
-        CatalogNode { node: name.to_owned(), address: address.to_owned() }
-    }
-
-    fn names(of: &[&str]) -> BTreeSet<String> {
-        of.iter().map(|name| (*name).to_owned()).collect()
-    }
-
-    fn known() -> Known {
-        let mut known = Known::default();
-        known.nodes(vec![node("n1", "10.0.0.1"), node("n2", "10.0.0.2")]);
-        let on_n1 = registrations(&[("web-1", "web", 5), ("db-1", "db", 6)]);
-        known.registered("n1".to_owned(), on_n1);
-        known.registered("n2".to_owned(), registrations(&[("web-2", "web", 7)]));
-        known.checks(vec![check("n1", "serf", "", "passing"), check("n2", "c", "web", "passing")]);
-        known
-    }
-
-    #[test]
-    fn a_changed_new_or_gone_registration_makes_its_service_dirty() {
-        let mut known = known();
-        let dirty = known.registered(
-            "n1".to_owned(),
-            registrations(&[("web-1", "web", 5), ("db-1", "db", 9), ("new-1", "new", 9)]),
-        );
-        assert_eq!(dirty, names(&["db", "new"]));
-        assert_eq!(known.registered("n2".to_owned(), registrations(&[])), names(&["web"]));
-    }
-
-    #[test]
-    fn a_check_that_changes_state_makes_its_service_dirty_and_a_nodes_check_all_on_it() {
-        let mut known = known();
-        let serf = |status| check("n1", "serf", "", status);
-        assert_eq!(
-            known.checks(vec![serf("passing"), check("n2", "c", "web", "passing")]),
-            names(&[])
-        );
-        assert_eq!(known.checks(vec![serf("passing")]), names(&["web"]));
-        assert_eq!(known.checks(vec![serf("critical")]), names(&["db", "web"]));
-    }
-
-    #[test]
-    fn a_node_that_moves_makes_its_services_dirty_and_a_new_one_asks_for_a_scan() {
-        let mut known = known();
-        let moved = known.nodes(vec![node("n1", "10.0.0.9"), node("n2", "10.0.0.2")]);
-        assert_eq!(moved, (names(&["db", "web"]), false));
-        let (dirty, has_other_nodes) =
-            known.nodes(vec![node("n1", "10.0.0.9"), node("n3", "10.0.0.3")]);
-        assert_eq!((dirty, has_other_nodes), (names(&["web"]), true));
-    }
+    Pace { burst: 4, interval: (CHECKS_INTERVAL + cost).min(CHECKS_INTERVAL_MAX) }
 }

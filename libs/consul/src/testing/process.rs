@@ -92,6 +92,11 @@ impl ConsulProcess {
         format!("https://127.0.0.1:{}", self.ports.https)
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The token that may do everything, where ACLs are on.
     pub fn management_token(&self) -> &'static str {
         "5a1f9c1e-0000-4000-8000-000000000001"

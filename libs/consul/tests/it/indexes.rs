@@ -1,7 +1,7 @@
 //! The index rules of blocking queries.
 
 use consul::testing::{Call, Reply, ScriptedConsul};
-use consul::{ErrorClass, Query};
+use consul::{ErrorClass, NodeServices, Query};
 
 use crate::{a_client_of, soon};
 
@@ -76,7 +76,8 @@ async fn null_is_an_empty_answer() {
     let server = ScriptedConsul::start(|_, _| Reply::json(3, "null")).await.unwrap();
     let mut watch = a_client_of(&server).watch(Query::services()).unwrap();
     assert!(soon(watch.next()).await.unwrap().value.is_empty());
-    let mut nodes = a_client_of(&server).watch(Query::node_services("gone")).unwrap();
+    let gone = Query::<NodeServices>::node_services("gone");
+    let mut nodes = a_client_of(&server).watch(gone).unwrap();
     assert!(soon(nodes.next()).await.unwrap().value.services.is_empty());
 }
 
@@ -104,6 +105,17 @@ async fn a_restarted_watch_asks_without_an_index() {
     watch.restart();
     soon(watch.next()).await.unwrap();
     assert_eq!(server.calls()[1].index(), None);
+}
+
+#[tokio::test]
+async fn an_index_taken_over_from_another_answer_counts_for_one_poll() {
+    let server = ScriptedConsul::start(|_, nth| Reply::json(40 + nth as u64, "{}")).await.unwrap();
+    let mut watch = a_client_of(&server).watch_from(Query::services(), 90).unwrap();
+    for _ in 0..2 {
+        soon(watch.next()).await.unwrap();
+    }
+    let asked: Vec<_> = server.calls().iter().map(|call| call.index()).collect();
+    assert_eq!(asked, [Some(90), Some(40)]);
 }
 
 #[tokio::test]

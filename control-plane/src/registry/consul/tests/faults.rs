@@ -122,6 +122,27 @@ async fn a_restored_snapshot_is_noticed_long_before_the_blocking_queries_end() {
     observer.stop().await;
 }
 
+#[tokio::test]
+async fn a_restored_snapshot_that_differs_in_a_document_alone_is_noticed() {
+    let Some(consul) = ConsulProcess::start(ConsulOptions::default()).await else { return };
+    let client = consul.client().unwrap();
+    client.put_key("mesh/systems/trading", "old", None).await.unwrap();
+    let snapshot = consul.call("GET", "snapshot", "").await.unwrap();
+    client.put_key("mesh/systems/trading", "new", None).await.unwrap();
+    let mut observer = Observer::start(ConsulConfig::new(consul.url()), attentive());
+    let is = |seen: &Seen, text: &str| {
+        seen.documents.as_ref().is_some_and(|documents| documents["trading"] == text)
+    };
+    observer.until("the new text", |seen| is(seen, "new")).await;
+    let at_rest = |_: &Seen| true;
+    observer.hold_true(Duration::from_millis(800), "the probe has seen the index", at_rest).await;
+    let restored = Instant::now();
+    consul.call("PUT", "snapshot", snapshot).await.unwrap();
+    observer.until("the old text", |seen| is(seen, "old")).await;
+    assert!(restored.elapsed() < Duration::from_secs(10), "took {:?}", restored.elapsed());
+    observer.stop().await;
+}
+
 fn acl() -> ConsulOptions {
     ConsulOptions { has_acl: true, ..ConsulOptions::default() }
 }

@@ -17,16 +17,16 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::{Body, Service, StdError, http};
-use tonic::server::NamedService;
 use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
 
-use crate::xds::resources::{ResourceSet, Version};
-use crate::xds::stream::AdsStream;
+use crate::xds::resources::{ResourceSet, ResourceType, Version};
+use crate::xds::stream::{AdsStream, Mode};
 use crate::xds::wire::{self, DeltaRequest, DiscoveryRequest, SotwRequest};
 
 mod alarm;
 mod connection;
+mod methods;
 mod metrics;
 mod node;
 mod proxies;
@@ -69,7 +69,7 @@ pub enum Refusal {
 /// A number of [0, 1), for spreading things that must not happen at once.
 pub type Random = Arc<dyn Fn() -> f64 + Send + Sync>;
 
-/// The aggregated discovery service; clones are the same server.
+/// The discovery services, aggregated and by type; clones are the same server.
 pub struct XdsServer<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
@@ -111,6 +111,7 @@ impl<S: ProxySource> Shared<S> {
     /// Begins a stream: learns who it is, subscribes it, enters it into the table.
     async fn begin<R: DiscoveryRequest>(
         &self,
+        only: Option<ResourceType>,
         request: Request<Streaming<R>>,
     ) -> Result<Connection<R>, Status> {
         if self.shutdown.is_cancelled() {
@@ -141,10 +142,11 @@ impl<S: ProxySource> Shared<S> {
         })?;
         let now = Instant::now();
         let set = sets.borrow_and_update().clone();
-        let (place, queries) = self.proxies.enter(node.clone(), now);
+        let (place, queries) = self.proxies.enter(node.clone(), only, now);
         info!(
             node = node.id,
             mode = R::MODE.as_str(),
+            only = only.map(ResourceType::as_str),
             agent = node.agent,
             ?peer,
             "Proxy connected"
@@ -155,7 +157,7 @@ impl<S: ProxySource> Shared<S> {
             first: Some(first),
             node,
             sets,
-            stream: AdsStream::new(R::MODE, set),
+            stream: AdsStream::new(R::MODE, only, set),
             queries,
             throttle: Throttle::new(
                 self.config.requests_per_second,
@@ -187,10 +189,6 @@ impl<S: ProxySource> Shared<S> {
     }
 }
 
-impl<S> NamedService for XdsServer<S> {
-    const NAME: &'static str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
-}
-
 impl<S, B> Service<http::Request<B>> for XdsServer<S>
 where
     S: ProxySource,
@@ -207,15 +205,14 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let shared = self.0.clone();
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
-        match method {
-            "DeltaAggregatedResources" => {
-                Box::pin(stream_of::<DeltaRequest, S, B>(shared, request))
+        match methods::method(request.uri().path()) {
+            Some((Mode::Delta, only)) => {
+                Box::pin(stream_of::<DeltaRequest, S, B>(shared, only, request))
             }
-            "StreamAggregatedResources" => {
-                Box::pin(stream_of::<SotwRequest, S, B>(shared, request))
+            Some((Mode::Sotw, only)) => {
+                Box::pin(stream_of::<SotwRequest, S, B>(shared, only, request))
             }
-            _ => {
+            None => {
                 let status = Status::unimplemented("no such method");
                 Box::pin(async move { Ok(status.into_http()) })
             }
@@ -225,6 +222,7 @@ where
 
 async fn stream_of<R, S, B>(
     shared: Arc<Shared<S>>,
+    only: Option<ResourceType>,
     request: http::Request<B>,
 ) -> Result<http::Response<tonic::body::Body>, Infallible>
 where
@@ -236,7 +234,7 @@ where
     let limit = shared.config.max_request_bytes;
     let read = |body| Streaming::new_request(wire::decoder::<R>(), body, None, Some(limit));
     let request = Request::from_http(request.map(read));
-    Ok(match shared.begin(request).await {
+    Ok(match shared.begin(only, request).await {
         Ok(connection) => response::streaming(Box::new(connection)),
         Err(status) => status.into_http(),
     })

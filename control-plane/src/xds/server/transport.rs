@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::server::NamedService as _;
+use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::methods::SERVICES;
 use super::{ProxySource, XdsServer};
 
 /// How the server behaves; `Default` is what production wants.
@@ -110,7 +111,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves xDS, health and reflection until the server's shutdown has ended every stream, or its drain is long over.
 ///
-/// `ready` is what the health service says of the discovery service.
+/// `ready` is what the health service says of the discovery services.
 ///
 /// # Errors
 /// The certificates cannot be used, or the transport failed.
@@ -127,7 +128,7 @@ pub async fn serve<S: ProxySource>(
     let shutdown = xds.0.shutdown.clone();
     let limit = xds.0.config.drain + GRACE;
     let server = server_builder(&xds.0.config)?
-        .add_service(xds)
+        .add_routes(routes(&xds))
         .add_service(health)
         .add_service(reflection)
         .serve_with_incoming_shutdown(
@@ -137,19 +138,29 @@ pub async fn serve<S: ProxySource>(
     tokio::select! {
         served = server => served.map_err(XdsServerError::Serve),
         () = async { shutdown.cancelled().await; tokio::time::sleep(limit).await } => Ok(()),
-        never = report_health::<S>(reporter, ready) => match never {},
+        never = report_health(reporter, ready) => match never {},
     }
 }
 
-async fn report_health<S: ProxySource>(
+/// Every discovery service, by its path.
+fn routes<S: ProxySource>(xds: &XdsServer<S>) -> Routes {
+    let paths = SERVICES.map(|service| format!("/{}/{{*method}}", service.name));
+    // It answers UNIMPLEMENTED to whatever has no path here.
+    let none = Routes::default().into_axum_router();
+    let all = paths.into_iter().fold(none, |all, path| all.route_service(&path, xds.clone()));
+    all.into()
+}
+
+async fn report_health(
     reporter: HealthReporter,
     mut ready: watch::Receiver<bool>,
 ) -> std::convert::Infallible {
     loop {
         let is_ready = *ready.borrow_and_update();
         let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.set_service_status(XdsServer::<S>::NAME, status).await;
-        reporter.set_service_status("", status).await;
+        for name in SERVICES.map(|service| service.name).into_iter().chain([""]) {
+            reporter.set_service_status(name, status).await;
+        }
         if ready.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

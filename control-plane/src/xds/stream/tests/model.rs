@@ -286,8 +286,7 @@ impl Play {
     }
 
     fn reconnect(&mut self) {
-        let set = self.proxy.world.publish();
-        self.proxy.stream = AdsStream::new(self.mode(), set);
+        self.proxy.reopen(None);
         self.client.unanswered.clear();
         self.client.refused.clear();
         self.client.asked.clear();

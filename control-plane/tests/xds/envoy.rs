@@ -153,9 +153,17 @@ async fn follows_streams_of_one_type(api_type: &'static str, inner: Source) {
             envoy.answers("quotes").await;
             server.put(Endpoints, "quotes", &endpoints("quotes", &[orders]));
             envoy.answers("orders").await;
+            if let Source::Own(_) = inner {
+                // Envoy opens a stream for the warming cluster's endpoints. Over ADS it would not ask anew.
+                server.put(Cluster, "quotes", &eds_cluster(inner, "quotes", 2));
+            }
             settled(&server).await;
         })
         .await;
+    until("the end of all warming", async || {
+        (envoy.stat("warming_clusters").await? == 0).then_some(())
+    })
+    .await;
     envoy.check_nothing_went_wrong().await;
 }
 

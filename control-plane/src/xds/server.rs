@@ -24,6 +24,7 @@ use crate::xds::resources::{ResourceSet, ResourceType, Version};
 use crate::xds::stream::{AdsStream, Mode};
 use crate::xds::wire::{self, DeltaRequest, DiscoveryRequest, SotwRequest};
 
+mod admission;
 mod alarm;
 mod connection;
 mod methods;
@@ -39,6 +40,7 @@ pub use node::{BadNode, ProxyNode};
 pub use proxies::{ConnectedProxy, NoStatus, ProxyTable};
 pub use transport::{XdsConfig, XdsServerError, XdsTls, serve, server_builder};
 
+use admission::{Admission, Crowded};
 use alarm::Alarm;
 use connection::{Connection, judge};
 use metrics::Ended;
@@ -79,6 +81,7 @@ struct Shared<S> {
     metrics: XdsMetrics,
     shutdown: CancellationToken,
     random: Random,
+    admission: Admission,
 }
 
 impl<S> Clone for XdsServer<S> {
@@ -103,7 +106,9 @@ impl<S: ProxySource> XdsServer<S> {
         shutdown: CancellationToken,
         random: Random,
     ) -> Self {
-        Self(Arc::new(Shared { config, source, proxies, metrics, shutdown, random }))
+        let (at_once, patience) = (config.admit_at_once, config.admission_wait);
+        let admission = Admission::new(at_once, patience, metrics.admission_waiting());
+        Self(Arc::new(Shared { config, source, proxies, metrics, shutdown, random, admission }))
     }
 }
 
@@ -127,6 +132,12 @@ impl<S: ProxySource> Shared<S> {
         };
         let first = first.map_err(|status| judge(status, &self.metrics))?;
         let first = first.ok_or_else(|| Status::cancelled("no request came on this stream"))?;
+        let _permit = self.admission.enter().await.map_err(|Crowded| {
+            self.metrics.ended(Ended::Crowded);
+            Status::unavailable(
+                "too many proxies connect at once; come back or ask another replica",
+            )
+        })?;
         let node = Arc::new(self.identify(&first, peer)?);
         let mut sets = self.source.subscribe(node.clone()).await.map_err(|refusal| {
             let ended = if matches!(refusal, Refusal::NotReady(_)) {

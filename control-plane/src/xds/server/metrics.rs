@@ -43,6 +43,7 @@ pub(super) enum Ended {
     BadRequest,
     Silent,
     NoSource,
+    Crowded,
 }
 
 impl Ended {
@@ -55,6 +56,7 @@ impl Ended {
             Self::BadRequest => "bad_request",
             Self::Silent => "silent",
             Self::NoSource => "no_source",
+            Self::Crowded => "crowded",
         }
     }
 }
@@ -72,6 +74,7 @@ pub struct XdsMetrics {
     sent_bytes: Family<ByType, Counter>,
     ack_seconds: Family<ByType, Histogram>,
     unserved: Counter,
+    admission_waiting: Gauge,
 }
 
 const fn by_type(kind: ResourceType) -> ByType {
@@ -96,6 +99,7 @@ impl XdsMetrics {
             sent_bytes: Family::default(),
             ack_seconds: Family::new_with_constructor(ack_histogram),
             unserved: Counter::default(),
+            admission_waiting: Gauge::default(),
         };
         let xds = registry.sub_registry_with_prefix("mesh_xds");
         xds.register("streams", "Open xDS streams", metrics.streams.clone());
@@ -120,7 +124,17 @@ impl XdsMetrics {
             "Requests for types that are not served",
             metrics.unserved.clone(),
         );
+        xds.register(
+            "admission_waiting",
+            "Streams that wait to be set up because too many came at once",
+            metrics.admission_waiting.clone(),
+        );
         metrics
+    }
+
+    /// How many streams wait to be set up.
+    pub(super) fn admission_waiting(&self) -> Gauge {
+        self.admission_waiting.clone()
     }
 
     /// Counts a stream until the returned guard is dropped.

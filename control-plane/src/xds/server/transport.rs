@@ -25,6 +25,10 @@ pub struct XdsConfig {
     pub stream_age: Duration,
     /// Within what time streams end at shutdown, spread evenly.
     pub drain: Duration,
+    /// Streams that are set up at a time; others wait.
+    pub admit_at_once: usize,
+    /// How long a stream waits to be set up before it is sent to come back later.
+    pub admission_wait: Duration,
     /// How long a stream may take for its first request.
     pub first_request: Duration,
     /// Requests of one stream that are read per second in the long run.
@@ -61,6 +65,8 @@ impl Default for XdsConfig {
         Self {
             stream_age: Duration::from_mins(30),
             drain: Duration::from_secs(8),
+            admit_at_once: 16,
+            admission_wait: Duration::from_secs(10),
             first_request: Duration::from_secs(10),
             requests_per_second: 500,
             request_burst: 1000,

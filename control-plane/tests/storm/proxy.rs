@@ -95,6 +95,6 @@ impl Proxy {
     }
 }
 
-fn versions(held: &Held, kind: ResourceType) -> std::collections::HashMap<String, String> {
+fn versions<V: FromIterator<(String, String)>>(held: &Held, kind: ResourceType) -> V {
     held.get(&kind).into_iter().flatten().map(|(n, v)| (n.clone(), v.clone())).collect()
 }

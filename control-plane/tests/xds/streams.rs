@@ -2,6 +2,7 @@
 
 use control_plane::xds::resources::ResourceType::{Cluster, Endpoints};
 use control_plane::xds::server::{NoStatus, XdsConfig};
+use envoy_types::pb::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use prometheus_client::encoding::text::encode;
 
@@ -113,4 +114,45 @@ async fn a_node_repeated_in_each_request_changes_nothing_and_a_changed_one_ends_
     let status = proxy.next().await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("`node` differs"), "{status}");
+}
+
+#[tokio::test]
+async fn a_stream_of_clusters_beside_ads_of_the_same_proxy_needs_no_type_and_serves_no_other() {
+    let mut server = Server::start(XdsConfig::default()).await;
+    server.put(Cluster, "orders", b"1");
+    server.put(Endpoints, "orders", b"1");
+    let mut ads = server.delta().await;
+    let endpoints = delta_request(Endpoints, &["orders"]);
+    ads.send(DeltaDiscoveryRequest { node: Some(node("a")), ..endpoints }).await;
+    assert_eq!(ads.told().await, "endpoints orders");
+    let (requests, receiver) = tokio::sync::mpsc::channel(4);
+    let mut cds = ClusterDiscoveryServiceClient::new(server.channel().await);
+    let untyped = DiscoveryRequest { node: Some(node("a")), ..DiscoveryRequest::default() };
+    requests.send(untyped).await.unwrap();
+    let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut responses = cds.stream_clusters(receiver).await.unwrap().into_inner();
+    let response = soon("clusters", responses.message()).await.unwrap().unwrap();
+    assert_eq!(response.type_url, Cluster.type_url());
+    let response_nonce = response.nonce;
+    requests
+        .send(DiscoveryRequest { response_nonce, ..DiscoveryRequest::default() })
+        .await
+        .unwrap();
+    soon("both ACKs", async {
+        loop {
+            let types = server.proxies.status("a").await.unwrap().types;
+            let acked: Vec<_> = types.iter().map(|of| (of.kind, of.view().acked)).collect();
+            if acked.get(..2) == Some(&[(Cluster, 1), (Endpoints, 1)]) {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(server.proxies.list().len(), 2);
+    requests.send(sotw_request(Endpoints)).await.unwrap();
+    let status = soon("the refusal", responses.message()).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert!(status.message().contains("alone"), "{status}");
+    server.put(Endpoints, "orders", b"2");
+    assert_eq!(ads.told().await, "endpoints orders", "the other stream goes on");
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, MutexGuard};
 use tonic::transport::{Channel, Endpoint};
 
 /// Services that every sidecar of the System may call.
@@ -17,8 +18,12 @@ const INSTANCES: usize = 10;
 /// How long anything may take that must come.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// One storm at a time: each has the machine for itself.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// A running control plane.
 pub(crate) struct Plane {
+    _turn: MutexGuard<'static, ()>,
     process: Child,
     folder: tempfile::TempDir,
     xds: SocketAddr,
@@ -82,6 +87,7 @@ impl Registry {
 impl Plane {
     /// Starts one and waits until it serves.
     pub(crate) async fn start() -> Self {
+        let _turn = TURN.lock().await;
         let folder = tempfile::tempdir().unwrap();
         let registry = folder.path().join("registry");
         std::fs::create_dir(&registry).unwrap();
@@ -106,7 +112,7 @@ impl Plane {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let plane = Self { process, folder, xds, admin };
+        let plane = Self { _turn, process, folder, xds, admin };
         soon("readiness", async {
             while !get(admin, "/readyz").await.is_ok_and(|it| it.starts_with("HTTP/1.1 200")) {
                 tokio::time::sleep(Duration::from_millis(20)).await;

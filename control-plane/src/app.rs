@@ -233,6 +233,8 @@ fn xds_config(config: &XdsListener) -> anyhow::Result<XdsConfig> {
     Ok(XdsConfig {
         stream_age: config.stream_age,
         drain: config.drain,
+        admit_at_once: config.admit_at_once,
+        admission_wait: config.admission_wait,
         tls,
         ..XdsConfig::default()
     })

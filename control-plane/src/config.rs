@@ -116,6 +116,10 @@ pub struct RawXds {
     pub stream_age_min: u64,
     /// When the process stops, streams end within this many seconds, spread evenly.
     pub drain_s: u64,
+    /// New streams that are set up at a time; more wait, so that those that are there hear of changes meanwhile.
+    pub admit_at_once: usize,
+    /// A new stream that has waited this many seconds is refused with UNAVAILABLE: its proxy keeps what it has and comes back.
+    pub admission_wait_s: u64,
 }
 
 /// `[admin]`
@@ -194,6 +198,8 @@ impl Default for RawXds {
             client_ca_file: None,
             stream_age_min: 30,
             drain_s: 8,
+            admit_at_once: 16,
+            admission_wait_s: 10,
         }
     }
 }
@@ -256,6 +262,10 @@ pub struct XdsListener {
     pub stream_age: Duration,
     /// Time over which streams end when the process stops.
     pub drain: Duration,
+    /// New streams that are set up at a time.
+    pub admit_at_once: usize,
+    /// How long a new stream waits to be set up.
+    pub admission_wait: Duration,
 }
 
 /// Where and to whom the API answers.
@@ -349,6 +359,8 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             tls,
             stream_age: Duration::from_secs(raw.xds.stream_age_min.max(1).saturating_mul(60)),
             drain: Duration::from_secs(raw.xds.drain_s),
+            admit_at_once: raw.xds.admit_at_once.max(1),
+            admission_wait: Duration::from_secs(raw.xds.admission_wait_s),
         },
         admin: raw.admin.listen,
         api,

@@ -21,16 +21,18 @@ use tonic::Status;
 use tonic::codegen::http::Request;
 use tracing::{info, warn};
 
-use crate::xds::resources::{ResourceSet, Version};
-use crate::xds::stream::AdsStream;
+use crate::xds::resources::{ResourceSet, ResourceType, Version};
+use crate::xds::stream::{AdsStream, Mode};
 use crate::xds::wire::{DeltaRequest, DiscoveryRequest, SotwRequest};
 
+mod admission;
 mod alarm;
 mod bell;
 mod classes;
 mod connection;
 mod grpc;
 mod http2;
+mod methods;
 mod metrics;
 mod node;
 mod proxies;
@@ -45,6 +47,7 @@ pub use proxies::{ConnectedProxy, NoStatus, ProxyTable};
 pub use tls::{TlsError, XdsTls};
 pub use transport::{XdsConfig, XdsServerError, serve};
 
+use admission::{Admission, Crowded};
 use alarm::Alarm;
 use classes::Classes;
 use connection::{Bells, Connection, judge};
@@ -52,11 +55,8 @@ use grpc::{Answer, Messages};
 use metrics::Ended;
 use throttle::Throttle;
 
-/// The aggregated discovery service.
-const DISCOVERY: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
-
 /// A request for another service, and where its answer goes.
-type Unserved = (Request<RecvStream>, SendResponse<Bytes>);
+type Unserved = Box<(Request<RecvStream>, SendResponse<Bytes>)>;
 
 /// Where the resources of a proxy come from.
 ///
@@ -83,7 +83,7 @@ pub enum Refusal {
 /// A number of [0, 1), for spreading things that must not happen at once.
 pub type Random = Arc<dyn Fn() -> f64 + Send + Sync>;
 
-/// The aggregated discovery service; clones are the same server.
+/// The discovery services, aggregated and by type; clones are the same server.
 pub struct XdsServer<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
@@ -94,6 +94,7 @@ struct Shared<S> {
     metrics: XdsMetrics,
     shutdown: CancellationToken,
     random: Random,
+    admission: Admission,
 }
 
 impl<S> Clone for XdsServer<S> {
@@ -118,8 +119,19 @@ impl<S: ProxySource> XdsServer<S> {
         shutdown: CancellationToken,
         random: Random,
     ) -> Self {
+        let (at_once, patience) = (config.admit_at_once, config.admission_wait);
+        let admission = Admission::new(at_once, patience, metrics.admission_waiting());
         let classes = Classes::default();
-        Self(Arc::new(Shared { config, source, proxies, classes, metrics, shutdown, random }))
+        Self(Arc::new(Shared {
+            config,
+            source,
+            proxies,
+            classes,
+            metrics,
+            shutdown,
+            random,
+            admission,
+        }))
     }
 }
 
@@ -127,6 +139,7 @@ impl<S: ProxySource> Shared<S> {
     /// Begins a stream: learns who it is, subscribes it, enters it into the table.
     async fn begin<R: DiscoveryRequest>(
         &self,
+        only: Option<ResourceType>,
         mut requests: Messages<R>,
         peer: Option<SocketAddr>,
     ) -> Result<Connection<R>, Status> {
@@ -141,6 +154,12 @@ impl<S: ProxySource> Shared<S> {
         };
         let first = first.map_err(|error| judge(&error, &self.metrics))?;
         let first = first.ok_or_else(|| Status::cancelled("no request came on this stream"))?;
+        let _permit = self.admission.enter().await.map_err(|Crowded| {
+            self.metrics.ended(Ended::Crowded);
+            Status::unavailable(
+                "too many proxies connect at once; come back or ask another replica",
+            )
+        })?;
         let node = Arc::new(self.identify(&first, peer)?);
         let mut sets = self.source.subscribe(node.clone()).await.map_err(|refusal| {
             let ended = if matches!(refusal, Refusal::NotReady(_)) {
@@ -156,10 +175,11 @@ impl<S: ProxySource> Shared<S> {
         })?;
         let now = Instant::now();
         let set = sets.borrow_and_update().clone();
-        let (place, queries) = self.proxies.enter(node.clone(), now);
+        let (place, queries) = self.proxies.enter(node.clone(), only, now);
         info!(
             node = node.id,
             mode = R::MODE.as_str(),
+            only = only.map(ResourceType::as_str),
             agent = node.agent,
             ?peer,
             "Proxy connected"
@@ -172,7 +192,7 @@ impl<S: ProxySource> Shared<S> {
             first: Some(first),
             node,
             sets,
-            stream: AdsStream::new(R::MODE, set),
+            stream: AdsStream::new(R::MODE, only, set),
             queries,
             throttle: Throttle::new(
                 self.config.requests_per_second,
@@ -213,28 +233,27 @@ impl<S: ProxySource> XdsServer<S> {
         peer: Option<SocketAddr>,
     ) -> Result<BoxFuture<'static, ()>, Unserved> {
         let shared = self.0.clone();
-        let path = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/'));
-        match path {
-            Some((DISCOVERY, "DeltaAggregatedResources")) => {
-                Ok(Box::pin(shared.run::<DeltaRequest>(request.into_body(), respond, peer)))
-            }
-            Some((DISCOVERY, "StreamAggregatedResources")) => {
-                Ok(Box::pin(shared.run::<SotwRequest>(request.into_body(), respond, peer)))
-            }
-            _ => Err((request, respond)),
-        }
+        let Some((mode, only)) = methods::method(request.uri().path()) else {
+            return Err(Box::new((request, respond)));
+        };
+        let body = request.into_body();
+        Ok(match mode {
+            Mode::Delta => Box::pin(shared.run::<DeltaRequest>(only, body, respond, peer)),
+            Mode::Sotw => Box::pin(shared.run::<SotwRequest>(only, body, respond, peer)),
+        })
     }
 }
 
 impl<S: ProxySource> Shared<S> {
     async fn run<R: DiscoveryRequest>(
         self: Arc<Self>,
+        only: Option<ResourceType>,
         body: RecvStream,
         respond: SendResponse<Bytes>,
         peer: Option<SocketAddr>,
     ) {
         let requests = Messages::<R>::new(body, self.config.max_request_bytes);
-        match self.begin(requests, peer).await {
+        match self.begin(only, requests, peer).await {
             Ok(connection) => {
                 drop(self);
                 connection.run(respond).await;

@@ -1,4 +1,4 @@
-//! Stage 5, the core: the state machine of one ADS stream, without IO.
+//! Stage 5, the core: the state machine of one stream, aggregated or of one type, without IO.
 //!
 //! In: [`Request`]s, a new [`ResourceSet`] whenever there is one, the time. Out: the next [`Response`] when the
 //! transport can take one, [`Event`]s for log and metrics, a [`StreamStatus`] on demand.
@@ -100,6 +100,8 @@ pub enum Event {
 #[derive(Debug)]
 pub struct AdsStream {
     mode: Mode,
+    /// The one type that travels here; `None`: all of them.
+    only: Option<ResourceType>,
     set: Arc<ResourceSet>,
     /// In the order of [`ResourceType::ALL`].
     types: [TypeState; 5],
@@ -108,10 +110,11 @@ pub struct AdsStream {
 }
 
 impl AdsStream {
-    /// A stream that has just begun.
-    pub fn new(mode: Mode, set: Arc<ResourceSet>) -> Self {
+    /// A stream that has just begun; with `only` it is one of a single type.
+    pub fn new(mode: Mode, only: Option<ResourceType>, set: Arc<ResourceSet>) -> Self {
         Self {
             mode,
+            only,
             set,
             types: ResourceType::ALL.map(|kind| TypeState::new(kind, mode)),
             nonce: 0,
@@ -122,6 +125,11 @@ impl AdsStream {
     /// The variant of the protocol.
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The one type that travels here; `None`: all of them.
+    pub const fn only(&self) -> Option<ResourceType> {
+        self.only
     }
 
     /// The set in force.
@@ -211,6 +219,12 @@ impl AdsStream {
         let [clusters, endpoints, secrets, listeners, routes] = &mut self.types;
         let set = &self.set;
         let state = match step.kind {
+            // Referrers travel elsewhere: a cluster leaves when they had their time, which is no failure.
+            ResourceType::Cluster if self.only.is_some() => {
+                return Self::pull(clusters, step, set, now, &mut Vec::new(), &|passing| {
+                    matches!(passing, Passing::Put(_))
+                });
+            }
             ResourceType::Cluster => {
                 return Self::pull(clusters, step, set, now, &mut self.events, &|passing| {
                     may_leave(passing, listeners, routes)
@@ -291,9 +305,10 @@ impl AdsStream {
         std::mem::take(&mut self.events)
     }
 
-    /// How every type that the proxy asked for stands.
+    /// How every type that travels here stands.
     pub fn status(&self) -> StreamStatus {
         let types = self.types.iter();
+        let types = types.filter(|state| self.only.is_none_or(|kind| kind == state.kind));
         StreamStatus { types: types.map(|state| state.status(self.set.of(state.kind))).collect() }
     }
 }

@@ -15,7 +15,7 @@ use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service
 use envoy_types::pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
-use envoy_types::pb::google::protobuf::{Any, Struct, Value, value::Kind};
+use envoy_types::pb::google::protobuf::Any;
 use envoy_types::pb::google::rpc;
 use prometheus_client::registry::Registry;
 use prost::Message as _;
@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
+
+pub(crate) use crate::messages::{delta_request, node};
 
 /// How long a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -228,37 +230,10 @@ impl DeltaClient {
     }
 }
 
-pub(crate) fn delta_request(kind: ResourceType, subscribe: &[&str]) -> DeltaDiscoveryRequest {
-    DeltaDiscoveryRequest {
-        type_url: kind.type_url().to_owned(),
-        resource_names_subscribe: subscribe.iter().map(|name| (*name).to_owned()).collect(),
-        ..DeltaDiscoveryRequest::default()
-    }
-}
-
 pub(crate) fn sotw_request(kind: ResourceType) -> DiscoveryRequest {
     DiscoveryRequest { type_url: kind.type_url().to_owned(), ..DiscoveryRequest::default() }
 }
 
 pub(crate) fn error(message: &str) -> Option<rpc::Status> {
     Some(rpc::Status { code: 13, message: message.to_owned(), details: Vec::new() })
-}
-
-/// A sidecar of `orders` in `trading`.
-pub(crate) fn node(id: &str) -> Node {
-    let value = |kind| Value { kind: Some(kind) };
-    let text = |text: &str| value(Kind::StringValue(text.to_owned()));
-    let mesh = [
-        ("role".to_owned(), text("sidecar")),
-        ("system".to_owned(), text("trading")),
-        ("egress".to_owned(), value(Kind::NumberValue(15001.0))),
-    ];
-    let mesh = value(Kind::StructValue(Struct { fields: mesh.into() }));
-    Node {
-        id: id.to_owned(),
-        cluster: "orders".to_owned(),
-        user_agent_name: "envoy".to_owned(),
-        metadata: Some(Struct { fields: [("mesh".to_owned(), mesh)].into() }),
-        ..Node::default()
-    }
 }

@@ -6,4 +6,5 @@ mod abuse;
 mod envoy;
 mod harness;
 mod life;
+mod messages;
 mod streams;

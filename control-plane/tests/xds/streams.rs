@@ -2,6 +2,7 @@
 
 use control_plane::xds::resources::ResourceType::{Cluster, Endpoints, Routes};
 use control_plane::xds::server::{NoStatus, XdsConfig};
+use envoy_types::pb::envoy::service::cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 
 use crate::harness::*;
@@ -151,4 +152,45 @@ async fn what_two_proxies_of_a_version_refused_a_third_gets_as_it_was_accepted_l
     let status = server.proxies.status("c").await.unwrap();
     let routes = status.types.iter().find(|of| of.kind == Routes).unwrap().view();
     assert_eq!(routes.nacked[0].message, "no such field");
+}
+
+#[tokio::test]
+async fn a_stream_of_clusters_beside_ads_of_the_same_proxy_needs_no_type_and_serves_no_other() {
+    let mut server = Server::start(XdsConfig::default()).await;
+    server.put(Cluster, "orders", b"1");
+    server.put(Endpoints, "orders", b"1");
+    let mut ads = server.delta().await;
+    let endpoints = delta_request(Endpoints, &["orders"]);
+    ads.send(DeltaDiscoveryRequest { node: Some(node("a")), ..endpoints }).await;
+    assert_eq!(ads.told().await, "endpoints orders");
+    let (requests, receiver) = tokio::sync::mpsc::channel(4);
+    let mut cds = ClusterDiscoveryServiceClient::new(server.channel().await);
+    let untyped = DiscoveryRequest { node: Some(node("a")), ..DiscoveryRequest::default() };
+    requests.send(untyped).await.unwrap();
+    let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut responses = cds.stream_clusters(receiver).await.unwrap().into_inner();
+    let response = soon("clusters", responses.message()).await.unwrap().unwrap();
+    assert_eq!(response.type_url, Cluster.type_url());
+    let response_nonce = response.nonce;
+    requests
+        .send(DiscoveryRequest { response_nonce, ..DiscoveryRequest::default() })
+        .await
+        .unwrap();
+    soon("both ACKs", async {
+        loop {
+            let types = server.proxies.status("a").await.unwrap().types;
+            let acked: Vec<_> = types.iter().map(|of| (of.kind, of.view().acked)).collect();
+            if acked.get(..2) == Some(&[(Cluster, 1), (Endpoints, 1)]) {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(server.proxies.list().len(), 2);
+    requests.send(sotw_request(Endpoints)).await.unwrap();
+    let status = soon("the refusal", responses.message()).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert!(status.message().contains("alone"), "{status}");
+    server.put(Endpoints, "orders", b"2");
+    assert_eq!(ads.told().await, "endpoints orders", "the other stream goes on");
 }

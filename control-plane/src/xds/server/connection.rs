@@ -99,8 +99,14 @@ impl<R: DiscoveryRequest> Connection<R> {
             answer.ready().await?;
             match self.next().await {
                 Some(Ok(message)) => answer.send(message)?,
-                Some(Err(status)) => return Ok(answer.end(&status)),
-                None => return Ok(answer.end(&Status::ok(""))),
+                Some(Err(status)) => {
+                    answer.end(&status);
+                    return Ok(());
+                }
+                None => {
+                    answer.end(&Status::ok(""));
+                    return Ok(());
+                }
             }
         }
     }
@@ -209,7 +215,13 @@ impl<R: DiscoveryRequest> Connection<R> {
     fn take_request(&mut self, request: R) -> Result<(), Status> {
         self.metrics.request(R::MODE);
         self.check_node(request.node())?;
-        let Some(kind) = ResourceType::from_type_url(request.type_url()) else {
+        let type_url = request.type_url();
+        let kind = match self.stream.only() {
+            Some(kind) if type_url.is_empty() || type_url == kind.type_url() => Some(kind),
+            Some(kind) => return Err(self.refuse_type(kind, type_url)),
+            None => ResourceType::from_type_url(type_url),
+        };
+        let Some(kind) = kind else {
             debug!(
                 node = self.node.id,
                 type_url = request.type_url(),
@@ -223,6 +235,15 @@ impl<R: DiscoveryRequest> Connection<R> {
             warn!(node = self.node.id, %error, "Ending stream beyond its limits");
             Status::resource_exhausted(error.to_string())
         })
+    }
+
+    fn refuse_type(&self, kind: ResourceType, type_url: &str) -> Status {
+        self.metrics.ended(Ended::BadRequest);
+        warn!(node = self.node.id, kind = kind.as_str(), type_url, "Ending stream of another type");
+        Status::invalid_argument(format!(
+            "this stream serves {} alone; ask for {type_url:?} on its own stream or by ADS",
+            kind.type_url()
+        ))
     }
 
     /// A later `node` must be the first one; one that was seen byte by byte is not read again.

@@ -141,7 +141,10 @@ impl<S: ProxySource, T: AsyncRead + AsyncWrite + Unpin> Served<S, T> {
     fn begin(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         let stream = match self.xds.open(request, respond, self.peer) {
             Ok(stream) => stream,
-            Err((request, respond)) => self.services.answer(request, respond),
+            Err(unserved) => {
+                let (request, respond) = *unserved;
+                self.services.answer(request, respond)
+            }
         };
         self.streams.push(stream);
     }

@@ -43,6 +43,7 @@ pub(super) enum Ended {
     BadRequest,
     Silent,
     NoSource,
+    Crowded,
 }
 
 impl Ended {
@@ -55,6 +56,7 @@ impl Ended {
             Self::BadRequest => "bad_request",
             Self::Silent => "silent",
             Self::NoSource => "no_source",
+            Self::Crowded => "crowded",
         }
     }
 }
@@ -74,6 +76,7 @@ pub struct XdsMetrics {
     held_back: Family<ByType, Gauge>,
     expired_gates: Family<ByType, Counter>,
     unserved: Counter,
+    admission_waiting: Gauge,
 }
 
 /// What counts with every event of every stream: looked up once, not each time.
@@ -121,6 +124,7 @@ impl XdsMetrics {
             held_back: Family::default(),
             expired_gates: Family::default(),
             unserved: Counter::default(),
+            admission_waiting: Gauge::default(),
         };
         let xds = registry.sub_registry_with_prefix("mesh_xds");
         xds.register("streams", "Open xDS streams", metrics.streams.clone());
@@ -150,7 +154,17 @@ impl XdsMetrics {
             "Requests for types that are not served",
             metrics.unserved.clone(),
         );
+        xds.register(
+            "admission_waiting",
+            "Streams that wait to be set up because too many came at once",
+            metrics.admission_waiting.clone(),
+        );
         metrics
+    }
+
+    /// How many streams wait to be set up.
+    pub(super) fn admission_waiting(&self) -> Gauge {
+        self.admission_waiting.clone()
     }
 
     /// Counts a stream until the returned guard is dropped.

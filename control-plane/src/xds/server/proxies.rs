@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::xds::resources::ResourceType;
 use crate::xds::stream::StreamStatus;
 
 use super::node::ProxyNode;
@@ -36,6 +37,8 @@ struct Table {
 pub struct ConnectedProxy {
     /// Who it is.
     pub node: Arc<ProxyNode>,
+    /// The type that its stream carries; `None`: all of them.
+    pub only: Option<ResourceType>,
     /// Since when.
     pub since: Instant,
     queries: mpsc::Sender<Query>,
@@ -70,26 +73,41 @@ impl ProxyTable {
         self.len() == 0
     }
 
-    /// How the newest stream of a proxy stands.
+    /// How a proxy stands: its newest aggregated stream, and for a type with a stream of its own the newest of those.
     ///
     /// # Errors
     /// It is not connected, or does not read.
     pub async fn status(&self, id: &str) -> Result<StreamStatus, NoStatus> {
-        let newest = self.lock().streams.values().rev().find(|proxy| proxy.node.id == id).cloned();
-        newest.ok_or(NoStatus::NotConnected)?.status().await
+        let mut newest: BTreeMap<Option<ResourceType>, ConnectedProxy> = BTreeMap::new();
+        for proxy in self.lock().streams.values().filter(|proxy| proxy.node.id == id) {
+            newest.insert(proxy.only, proxy.clone());
+        }
+        let mut types = BTreeMap::new();
+        for proxy in newest.into_values() {
+            for status in proxy.status().await?.types {
+                if status.is_asked || !types.contains_key(&status.kind) {
+                    types.insert(status.kind, status);
+                }
+            }
+        }
+        if types.is_empty() {
+            return Err(NoStatus::NotConnected);
+        }
+        Ok(StreamStatus { types: types.into_values().collect() })
     }
 
     /// Enters a stream until the returned place is dropped.
     pub(super) fn enter(
         &self,
         node: Arc<ProxyNode>,
+        only: Option<ResourceType>,
         now: Instant,
     ) -> (Place, mpsc::Receiver<Query>) {
         let (queries, receiver) = mpsc::channel(1);
         let mut table = self.lock();
         table.last += 1;
         let key = table.last;
-        table.streams.insert(key, ConnectedProxy { node, since: now, queries });
+        table.streams.insert(key, ConnectedProxy { node, only, since: now, queries });
         (Place { table: self.clone(), key }, receiver)
     }
 

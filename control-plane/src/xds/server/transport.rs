@@ -16,9 +16,10 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{debug, warn};
 
+use super::methods::SERVICES;
 use super::services::Services;
 use super::tls::{self, TlsError, XdsTls};
-use super::{DISCOVERY, ProxySource, XdsServer, http2};
+use super::{ProxySource, XdsServer, http2};
 
 /// How the server behaves; `Default` is what production wants.
 #[derive(Debug, Clone)]
@@ -27,6 +28,10 @@ pub struct XdsConfig {
     pub stream_age: Duration,
     /// Within what time streams end at shutdown, spread evenly.
     pub drain: Duration,
+    /// Streams that are set up at a time; others wait.
+    pub admit_at_once: usize,
+    /// How long a stream waits to be set up before it is sent to come back later.
+    pub admission_wait: Duration,
     /// How long a stream may take for its first request.
     pub first_request: Duration,
     /// Requests of one stream that are read per second in the long run.
@@ -44,6 +49,8 @@ impl Default for XdsConfig {
         Self {
             stream_age: Duration::from_mins(30),
             drain: Duration::from_secs(8),
+            admit_at_once: 16,
+            admission_wait: Duration::from_secs(10),
             first_request: Duration::from_secs(10),
             requests_per_second: 500,
             request_burst: 1000,
@@ -73,7 +80,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves xDS, health and reflection until the server's shutdown has ended every stream, or its drain is long over.
 ///
-/// `ready` is what the health service says of the discovery service.
+/// `ready` is what the health service says of the discovery services.
 ///
 /// # Errors
 /// The certificates cannot be used.
@@ -158,8 +165,9 @@ async fn report_health(
     loop {
         let is_ready = *ready.borrow_and_update();
         let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-        reporter.set_service_status(DISCOVERY, status).await;
-        reporter.set_service_status("", status).await;
+        for name in SERVICES.map(|service| service.name).into_iter().chain([""]) {
+            reporter.set_service_status(name, status).await;
+        }
         if ready.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

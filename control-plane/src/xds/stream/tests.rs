@@ -1,5 +1,6 @@
 //! The protocol's rules, a sentence each, against the state machine alone.
 
+mod conformance;
 mod delta;
 mod model;
 mod nack;

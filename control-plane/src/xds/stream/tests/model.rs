@@ -1,7 +1,8 @@
 //! Random worlds, random clients: whatever the order of events, both ends agree when nothing happens any more.
 //!
 //! The client is written from the protocol's description, not from the server: it applies what it accepts, refuses a
-//! response with a bad resource as a whole, answers late, and asks for endpoints and routes as Envoy does.
+//! response with a bad resource as a whole, answers late, asks for endpoints and routes as Envoy does, and of its own
+//! accord for what may not exist; it drops that and asks again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,12 @@ enum Step {
     Routes(BTreeSet<u8>),
     /// A listener gets this content; `None`: it leaves.
     Listener(u8, Option<u8>),
+    /// The secret gets this content; `None`: it leaves.
+    Secret(Option<u8>),
+    /// The client begins or ceases to ask for endpoints of this name, whether or not there are any.
+    Curious(u8),
+    /// The client begins or ceases to ask for the secret.
+    Secretive,
     /// The stream sends a response, if it has one.
     Send,
     /// The client answers the oldest response.
@@ -38,6 +45,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (0..5_u8, 0..4_u8).prop_map(|(n, content)| Step::Endpoints(n, content)),
         2 => proptest::collection::btree_set(0..5_u8, 0..4).prop_map(Step::Routes),
         2 => (0..3_u8, content()).prop_map(|(n, content)| Step::Listener(n, content)),
+        1 => content().prop_map(Step::Secret),
+        3 => (0..7_u8).prop_map(Step::Curious),
+        1 => Just(Step::Secretive),
         8 => Just(Step::Send),
         6 => Just(Step::Answer),
         1 => Just(Step::Reconnect),
@@ -46,7 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// Content 3 of a cluster or listener is one that the client refuses.
+/// Content 3 is one that the client refuses.
 fn text(content: u8) -> String {
     if content == 3 { "bad".to_owned() } else { content.to_string() }
 }
@@ -59,6 +69,9 @@ struct Client {
     versions: BTreeMap<ResourceType, String>,
     unanswered: std::collections::VecDeque<Response>,
     refused: BTreeSet<(ResourceType, ResourceName, Version)>,
+    /// Endpoints that it asks for without having their cluster.
+    curious: BTreeSet<ResourceName>,
+    is_secretive: bool,
 }
 
 impl Client {
@@ -87,10 +100,11 @@ impl Client {
         None
     }
 
-    /// What Envoy asks for of a type: endpoints of its clusters, routes while it has a listener.
+    /// What it asks for of a type: endpoints of its clusters, routes while it has a listener, what it is curious about.
     fn wants(&self, kind: ResourceType) -> BTreeSet<ResourceName> {
         match kind {
-            Endpoints => self.names(Cluster).into_iter().collect(),
+            Endpoints => self.names(Cluster).into_iter().chain(self.curious.clone()).collect(),
+            Secret if self.is_secretive => ["leaf".into()].into(),
             Routes if !self.names(Listener).is_empty() => ["r".into()].into(),
             _ => BTreeSet::new(),
         }
@@ -140,6 +154,9 @@ struct Play {
     proxy: Proxy,
     client: Client,
     sent_here: BTreeMap<(ResourceType, ResourceName), Version>,
+    /// How often what may be sent again unchanged: it was asked for, what refers to it was sent, a refusal is being
+    /// isolated, or it had left.
+    excuses: BTreeMap<(ResourceType, ResourceName), usize>,
     last_sent: BTreeMap<ResourceType, Instant>,
 }
 
@@ -149,6 +166,7 @@ impl Play {
             proxy: Proxy::new(mode, World::default()),
             client: Client::default(),
             sent_here: BTreeMap::new(),
+            excuses: BTreeMap::new(),
             last_sent: BTreeMap::new(),
         };
         play.open();
@@ -160,9 +178,30 @@ impl Play {
     }
 
     fn open(&mut self) {
-        for kind in [Cluster, Endpoints, Listener, Routes] {
-            let request = self.client.request(self.mode(), kind, Answers::Nothing, None);
-            self.proxy.request(&request);
+        for kind in [Cluster, Endpoints, Secret, Listener, Routes] {
+            self.request(kind, Answers::Nothing, None);
+        }
+    }
+
+    fn request(&mut self, kind: ResourceType, answers: Answers, error: Option<String>) {
+        let request = self.client.request(self.mode(), kind, answers, error);
+        if let Names::Change { subscribe, .. } = &request.names {
+            subscribe.iter().for_each(|name| self.excuse(kind, name));
+        }
+        self.proxy.request(&request);
+    }
+
+    fn excuse(&mut self, kind: ResourceType, name: &str) {
+        *self.excuses.entry((kind, name.into())).or_default() += 1;
+    }
+
+    /// The client asks for what it wants by now.
+    fn follow_up(&mut self) {
+        for kind in [Endpoints, Secret, Routes] {
+            let asked = self.client.asked.get(&kind).cloned().unwrap_or_default();
+            if self.client.wants(kind) != asked {
+                self.request(kind, Answers::Nothing, None);
+            }
         }
     }
 
@@ -177,12 +216,14 @@ impl Play {
                 let gone = format!("-s{n}");
                 self.proxy.world.remove(Cluster, gone.trim_start_matches('-'));
                 self.proxy.world.remove(Endpoints, gone.trim_start_matches('-'));
+                self.excuse(Endpoints, gone.trim_start_matches('-'));
                 self.mend_routes();
             }
             Step::Endpoints(n, content) => {
                 let name = ResourceName::from(format!("s{n}"));
                 if self.proxy.stream.set().endpoints.resources.contains_key(&name) {
-                    self.proxy.change(&[(Endpoints, &format!("s{n}=e{content}"))]);
+                    let content = if *content == 3 { text(3) } else { format!("e{content}") };
+                    self.proxy.change(&[(Endpoints, &format!("s{n}={content}"))]);
                 }
             }
             Step::Routes(services) => self.route_to(services.iter().map(|n| format!("s{n}"))),
@@ -190,6 +231,24 @@ impl Play {
                 self.proxy.change(&[(Listener, &format!("l{n}={}", text(*content)))]);
             }
             Step::Listener(n, None) => self.proxy.change(&[(Listener, &format!("-l{n}"))]),
+            Step::Secret(Some(content)) => {
+                self.proxy.change(&[(Secret, &format!("leaf={}", text(*content)))]);
+            }
+            Step::Secret(None) => {
+                self.proxy.change(&[(Secret, "-leaf")]);
+                self.excuse(Secret, "leaf");
+            }
+            Step::Curious(n) => {
+                let name = ResourceName::from(format!("s{n}"));
+                if !self.client.curious.remove(&name) {
+                    self.client.curious.insert(name);
+                }
+                self.follow_up();
+            }
+            Step::Secretive => {
+                self.client.is_secretive ^= true;
+                self.follow_up();
+            }
             Step::Send => drop(self.send()),
             Step::Answer => drop(self.answer()),
             Step::Reconnect => self.reconnect(),
@@ -225,20 +284,29 @@ impl Play {
         let is_alone = in_flight.all(|other| other.kind != response.kind);
         assert!(is_alone || is_overdue, "one un-ACKed response of a type");
         self.check_order(&response);
-        if self.mode() == Mode::Delta && response.kind.has_wildcard() {
-            for content in &response.resources {
-                let key = (response.kind, content.name.clone());
-                let last = self.sent_here.insert(key.clone(), content.version);
-                let is_held =
-                    self.client.holds.get(&key).map(|it| it.version) == Some(content.version);
-                assert!(
-                    !(is_held && last == Some(content.version)),
-                    "{key:?} is sent again unchanged"
-                );
-            }
+        if self.mode() == Mode::Delta {
+            response.resources.iter().for_each(|content| self.check_repetition(content));
         }
         self.client.unanswered.push_back(response);
         Some(())
+    }
+
+    /// Nothing is sent twice without a cause.
+    fn check_repetition(&mut self, content: &Encoded) {
+        let key = (content.kind, content.name.clone());
+        let last = self.sent_here.insert(key.clone(), content.version);
+        let is_held = self.client.holds.get(&key).map(|it| it.version) == Some(content.version);
+        let excuses = self.excuses.entry(key.clone()).or_default();
+        let is_excused = *excuses > 0;
+        *excuses = excuses.saturating_sub(1);
+        assert!(
+            is_excused || !(is_held && last == Some(content.version)),
+            "{key:?} is sent again unchanged"
+        );
+        if content.kind == Cluster {
+            self.excuse(Endpoints, &content.name);
+            self.excuse(Secret, "leaf");
+        }
     }
 
     /// No routes to a cluster that the client does not have, and no loss of one that its routes name.
@@ -268,30 +336,28 @@ impl Play {
     fn answer(&mut self) -> Option<()> {
         let response = self.client.unanswered.pop_front()?;
         let error = self.client.apply(self.mode(), &response);
-        if error.is_some() && response.resources.len() == 1 && self.mode() == Mode::Delta {
+        if error.is_some() {
+            for content in &response.resources {
+                self.excuse(content.kind, &content.name);
+            }
+        }
+        let is_partial = self.mode() == Mode::Delta || !response.kind.has_wildcard();
+        if error.is_some() && response.resources.len() == 1 && is_partial {
             let content = response.resources.first().unwrap();
             self.client.refused.insert((response.kind, content.name.clone(), content.version));
         }
-        let answers = Answers::Nonce(response.nonce);
-        let request = self.client.request(self.mode(), response.kind, answers, error);
-        self.proxy.request(&request);
-        for kind in [Endpoints, Routes] {
-            if self.client.wants(kind) != self.client.asked.get(&kind).cloned().unwrap_or_default()
-            {
-                let request = self.client.request(self.mode(), kind, Answers::Nothing, None);
-                self.proxy.request(&request);
-            }
-        }
+        self.request(response.kind, Answers::Nonce(response.nonce), error);
+        self.follow_up();
         Some(())
     }
 
     fn reconnect(&mut self) {
-        let set = self.proxy.world.publish();
-        self.proxy.stream = AdsStream::new(self.mode(), set);
+        self.proxy.reopen(None);
         self.client.unanswered.clear();
         self.client.refused.clear();
         self.client.asked.clear();
         self.sent_here.clear();
+        self.excuses.clear();
         self.open();
     }
 
@@ -350,17 +416,19 @@ fn play(mode: Mode, steps: &[Step]) {
     play.check_agreement();
     play.reconnect();
     let set = play.proxy.stream.set().clone();
-    let kinds = [&set.clusters, &set.listeners];
-    let mut wanted = kinds.into_iter().flat_map(|of| of.resources.values());
+    let mut wanted = ResourceType::ALL.iter().flat_map(|kind| set.of(*kind).resources.values());
     if wanted.any(|content| content.any.starts_with(b"bad")) {
         return;
     }
-    // Who holds nothing is answered, if only with nothing. In state of the world lists of names are answered anew.
-    let is_news = |it: &Response| {
-        !(it.resources.is_empty() && it.removed.is_empty())
-            && (mode == Mode::Delta || it.kind.has_wildcard())
+    // Who holds nothing is answered, if only with what is absent. In state of the world lists of names are answered anew.
+    let said: Vec<_> = std::iter::from_fn(|| play.proxy.next()).collect();
+    let is_held = |it: &Response| {
+        it.removed.iter().any(|name| play.client.holds.contains_key(&(it.kind, name.clone())))
     };
-    let news: Vec<_> = std::iter::from_fn(|| play.proxy.next()).filter(is_news).collect();
+    let is_news = |it: &Response| {
+        (!it.resources.is_empty() || is_held(it)) && (mode == Mode::Delta || it.kind.has_wildcard())
+    };
+    let news: Vec<_> = said.into_iter().filter(is_news).collect();
     assert_eq!(news, [], "a reconnect without news is silent");
 }
 

@@ -102,6 +102,17 @@ fn a_cluster_leaves_after_ten_seconds_though_its_referrer_was_never_acked() {
 }
 
 #[test]
+fn a_cluster_that_routes_in_force_still_name_because_new_ones_were_refused_leaves_late() {
+    let mut proxy = settled(Mode::Delta);
+    proxy.change(&[(Routes, "r=bad"), (Cluster, "-a")]);
+    let routes = proxy.next().unwrap();
+    proxy.nack(&routes, "bad routes");
+    assert_eq!(proxy.told(), NOTHING, "the routes in force name it");
+    proxy.wait(10);
+    assert_eq!(proxy.told(), ["cluster -a"]);
+}
+
+#[test]
 fn listeners_leave_before_clusters() {
     let mut proxy = settled(Mode::Delta);
     proxy.change(&[(Cluster, "-a"), (Endpoints, "-a"), (Listener, "-l"), (Routes, "-r")]);

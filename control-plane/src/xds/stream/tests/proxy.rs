@@ -103,7 +103,13 @@ pub(in crate::xds::stream) struct Proxy {
 
 impl Proxy {
     pub(in crate::xds::stream) fn new(mode: Mode, mut world: World) -> Self {
-        Self { stream: AdsStream::new(mode, world.publish()), world, now: Instant::now() }
+        Self { stream: AdsStream::new(mode, None, world.publish()), world, now: Instant::now() }
+    }
+
+    /// The same proxy on a new stream, which carries one type or all.
+    pub(in crate::xds::stream) fn reopen(&mut self, only: Option<ResourceType>) {
+        let set = self.stream.set().clone();
+        self.stream = AdsStream::new(self.stream.mode(), only, set);
     }
 
     /// A delta proxy before a world with these clusters, each `name=content`.

@@ -72,7 +72,8 @@ async fn start(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     spawn_registry(&config.registry, events, &mut tasks, &shutdown)?;
     let catalog = spawn_catalog(config, received, started, &mut tasks, &shutdown);
-    let (model, subscribers) = spawn_cache(catalog.clone(), &mut tasks, &shutdown);
+    let above = config.xds.on_demand_above;
+    let (model, subscribers) = spawn_cache(catalog.clone(), above, &mut tasks, &shutdown);
     let shown = CatalogMetrics { state: catalog.clone(), model: model.clone(), started };
     metrics.register_collector(Box::new(shown));
 
@@ -159,12 +160,13 @@ fn spawn_catalog(
 
 fn spawn_cache(
     state: watch::Receiver<CatalogState>,
+    on_demand_above: usize,
     tasks: &mut Tasks,
     shutdown: &CancellationToken,
 ) -> (watch::Receiver<Arc<MeshModel>>, mpsc::Sender<crate::xds::cache::run::Subscribe>) {
     let (model, models) = watch::channel(Arc::default());
     let (subscribe, subscribers) = mpsc::channel(SUBSCRIBE_QUEUE);
-    let task = CacheTask { state, subscribers, model };
+    let task = CacheTask { state, subscribers, on_demand_above, model };
     let token = shutdown.clone();
     tasks.spawn("cache", infallible(async move { task.run(token).await }));
     (models, subscribe)

@@ -120,6 +120,8 @@ pub struct RawXds {
     pub admit_at_once: usize,
     /// A new stream that has waited this many seconds is refused with UNAVAILABLE: its proxy keeps what it has and comes back.
     pub admission_wait_s: u64,
+    /// A sidecar that reaches more services than this gets their clusters as its requests need them (delta only).
+    pub on_demand_above: usize,
 }
 
 /// `[admin]`
@@ -200,6 +202,7 @@ impl Default for RawXds {
             drain_s: 8,
             admit_at_once: 16,
             admission_wait_s: 10,
+            on_demand_above: 500,
         }
     }
 }
@@ -266,6 +269,8 @@ pub struct XdsListener {
     pub admit_at_once: usize,
     /// How long a new stream waits to be set up.
     pub admission_wait: Duration,
+    /// Sidecars that reach more targets ask for clusters as they need them.
+    pub on_demand_above: usize,
 }
 
 /// Where and to whom the API answers.
@@ -361,6 +366,7 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             drain: Duration::from_secs(raw.xds.drain_s),
             admit_at_once: raw.xds.admit_at_once.max(1),
             admission_wait: Duration::from_secs(raw.xds.admission_wait_s),
+            on_demand_above: raw.xds.on_demand_above,
         },
         admin: raw.admin.listen,
         api,

@@ -117,14 +117,25 @@ fn build_endpoints(model: &MeshModel, target: &Target) -> Arc<Encoded> {
 }
 
 /// Resource sets of every kind of proxy that is connected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ResourceCache {
+    on_demand_above: usize,
     model: Arc<MeshModel>,
     shared: SharedResources,
     groups: BTreeMap<GroupKey, Group>,
 }
 
 impl ResourceCache {
+    /// An empty one; sidecars that reach more than `on_demand_above` targets ask for clusters as they need them.
+    pub fn new(on_demand_above: usize) -> Self {
+        Self {
+            on_demand_above,
+            model: Arc::default(),
+            shared: SharedResources::default(),
+            groups: BTreeMap::new(),
+        }
+    }
+
     /// Follows the mesh to a new model.
     pub fn update(&mut self, model: Arc<MeshModel>) {
         let before = std::mem::replace(&mut self.model, model);
@@ -138,7 +149,7 @@ impl ResourceCache {
         let externals_changed = !Arc::ptr_eq(&before.catalog.externals, &model.catalog.externals);
         for (key, group) in &mut self.groups {
             if group.is_outdated(key, model, externals_changed) {
-                group.rebuild(key, model, &mut self.shared);
+                group.rebuild(key, model, &mut self.shared, self.on_demand_above);
             } else {
                 group.replace_endpoints(model.generation, &endpoints);
             }
@@ -154,7 +165,7 @@ impl ResourceCache {
         let key = GroupKey::of(node, cluster);
         let group = self.groups.entry(key.clone()).or_insert_with(|| {
             let mut group = Group::default();
-            group.rebuild(&key, &self.model, &mut self.shared);
+            group.rebuild(&key, &self.model, &mut self.shared, self.on_demand_above);
             group
         });
         group.subscribe(&self.model, node)

@@ -81,7 +81,7 @@ fn build(events: impl IntoIterator<Item = RegistryEvent>) -> Arc<MeshModel> {
 }
 
 fn resources(model: &Arc<MeshModel>, proxy: &Proxy) -> Arc<ResourceSet> {
-    let mut cache = ResourceCache::default();
+    let mut cache = ResourceCache::new(usize::MAX);
     cache.update(model.clone());
     cache.subscribe(&proxy.node(), &proxy.cluster).borrow().clone()
 }
@@ -177,7 +177,7 @@ async fn an_instance_that_flaps_changes_one_resource_of_those_who_call_it() {
     let case = cases().remove(0);
     let events = events(&case).await;
     let before = build(events.clone());
-    let mut cache = ResourceCache::default();
+    let mut cache = ResourceCache::new(usize::MAX);
     cache.update(before.clone());
     let all = proxies(&case);
     let sets: Vec<_> =

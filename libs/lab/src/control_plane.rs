@@ -39,12 +39,14 @@ impl ControlPlane {
     /// Starts `binary` under a name of its own; it may not be ready yet.
     ///
     /// With `host`, xDS listens on that address inside that namespace, where proxies of other namespaces reach it.
+    /// Sidecars that reach more than `on_demand_above` services ask for clusters as they need them.
     pub fn start(
         binary: &Path,
         name: &str,
         dir: &Path,
         source: &Source,
         host: Option<(&NetNs, Ipv4Addr)>,
+        on_demand_above: Option<usize>,
     ) -> Result<Self, LabError> {
         let dir = dir.join(name);
         std::fs::create_dir_all(&dir)
@@ -55,7 +57,7 @@ impl ControlPlane {
         let (xds, admin, api) =
             (listen(ip)?, listen(Ipv4Addr::LOCALHOST)?, listen(Ipv4Addr::LOCALHOST)?);
         let config = dir.join("control-plane.toml");
-        std::fs::write(&config, configuration(&dir, source, xds, admin, api))
+        std::fs::write(&config, configuration(&dir, source, [xds, admin, api], on_demand_above))
             .map_err(LabError::io(format!("write {}", config.display())))?;
         let netns = host.map(|(netns, _)| netns);
         let program = Program::new(name, binary)
@@ -138,9 +140,8 @@ impl ControlPlane {
 fn configuration(
     dir: &Path,
     source: &Source,
-    xds: SocketAddr,
-    admin: SocketAddr,
-    api: SocketAddr,
+    [xds, admin, api]: [SocketAddr; 3],
+    on_demand_above: Option<usize>,
 ) -> String {
     let (registry, section) = match source {
         Source::Consul(address, None) => ("consul", format!("[consul]\naddress = {address:?}")),
@@ -151,8 +152,10 @@ fn configuration(
     };
     // Namespaces of ours are a network of ours.
     let plaintext = !xds.ip().is_loopback();
+    let above =
+        on_demand_above.map_or_else(String::new, |above| format!("on_demand_above = {above}\n"));
     format!(
         "registry = \"{registry}\"\ndata_dir = {dir:?}\n\n{section}\n\n\
-         [xds]\nlisten = \"{xds}\"\nallow_plaintext = {plaintext}\n\n[admin]\nlisten = \"{admin}\"\n\n[api]\nlisten = \"{api}\"\n"
+         [xds]\nlisten = \"{xds}\"\nallow_plaintext = {plaintext}\n{above}\n[admin]\nlisten = \"{admin}\"\n\n[api]\nlisten = \"{api}\"\n"
     )
 }

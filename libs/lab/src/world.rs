@@ -40,6 +40,8 @@ pub struct WorldOptions {
     pub sotw: bool,
     /// Whether each pair gets a network namespace (needs root).
     pub bridge: bool,
+    /// Sidecars that reach more services ask for clusters as they need them; `None`: the control plane's own limit.
+    pub on_demand_above: Option<usize>,
 }
 
 impl WorldOptions {
@@ -54,6 +56,7 @@ impl WorldOptions {
             router_port: None,
             sotw: false,
             bridge: false,
+            on_demand_above: None,
         }
     }
 }
@@ -98,7 +101,14 @@ impl World {
         let mut control_planes = (1..=options.control_planes)
             .map(|number| {
                 let name = format!("control-plane-{number}");
-                ControlPlane::start(&binary, &name, &options.dir, &source, host)
+                ControlPlane::start(
+                    &binary,
+                    &name,
+                    &options.dir,
+                    &source,
+                    host,
+                    options.on_demand_above,
+                )
             })
             .collect::<Result<Vec<_>, _>>()?;
         try_join_all(control_planes.iter_mut().map(ControlPlane::wait_ready)).await?;

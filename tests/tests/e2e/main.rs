@@ -18,6 +18,7 @@ mod documents;
 mod faults;
 mod judges;
 mod moves;
+mod on_demand;
 mod registrations;
 mod replicas;
 mod scene;

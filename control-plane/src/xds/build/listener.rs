@@ -11,6 +11,7 @@ use envoy_types::pb::envoy::config::core::v3::{
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::extensions::filters::http::on_demand::v3::{OnDemand, OnDemandCds};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
@@ -34,8 +35,11 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 
-/// A listener.
-pub fn listener(view: &ListenerView) -> Arc<Encoded> {
+/// How long a request waits for a cluster that the proxy has yet to be told of; answers come within milliseconds.
+const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A listener; with `waits`, the application's requests wait for clusters that the proxy has yet to ask for.
+pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
     let (filter, direction, clusters) = match &view.kind {
         ListenerKind::Inbound { service, protocol } => {
             let target = Target::App(service.clone()).to_string();
@@ -44,7 +48,7 @@ pub fn listener(view: &ListenerView) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Faces::Proxies)
+                    http_filter(&view.name, routes, Faces::Proxies, false)
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
@@ -58,7 +62,8 @@ pub fn listener(view: &ListenerView) -> Arc<Encoded> {
                 Faces::Application => TrafficDirection::Outbound,
                 Faces::Proxies | Faces::Clients => TrafficDirection::Inbound,
             };
-            (http_filter(&view.name, routes, *faces), direction, vec![])
+            let waits = waits && *faces == Faces::Application;
+            (http_filter(&view.name, routes, *faces, waits), direction, vec![])
         }
         ListenerKind::Tcp { target } => {
             let target = target.to_string();
@@ -89,17 +94,13 @@ fn tcp_filter(listener: &str, cluster: String) -> Filter {
     }
 }
 
-fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces) -> Filter {
+fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool) -> Filter {
     let faces_clients = faces == Faces::Clients;
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
         codec_type: CodecType::Auto.into(),
         route_specifier: Some(routes),
-        http_filters: vec![HttpFilter {
-            name: "envoy.filters.http.router".to_owned(),
-            config_type: Some(http_filter::ConfigType::TypedConfig(pack(&Router::default()))),
-            ..Default::default()
-        }],
+        http_filters: waits.then(on_demand).into_iter().chain([router()]).collect(),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
@@ -130,6 +131,29 @@ fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces) -> Filter {
     Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
         config_type: Some(FilterConfig::TypedConfig(pack(&manager))),
+    }
+}
+
+fn router() -> HttpFilter {
+    HttpFilter {
+        name: "envoy.filters.http.router".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(pack(&Router::default()))),
+        ..Default::default()
+    }
+}
+
+/// Asks for a request's cluster when the proxy does not have it.
+fn on_demand() -> HttpFilter {
+    let odcds = OnDemandCds {
+        source: Some(cluster::ads()),
+        timeout: Some(duration(DEMAND_TIMEOUT)),
+        ..Default::default()
+    };
+    let filter = OnDemand { odcds: Some(odcds) };
+    HttpFilter {
+        name: "envoy.filters.http.on_demand".to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(pack(&filter))),
+        ..Default::default()
     }
 }
 

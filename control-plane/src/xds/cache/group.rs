@@ -25,6 +25,8 @@ pub struct Group {
     targets: BTreeSet<Target>,
     tcp: TcpListeners,
     clusters: Arc<TypeSet>,
+    /// Clusters that a proxy is only sent once a request needs them.
+    on_demand: BTreeSet<ResourceName>,
     endpoints: Arc<TypeSet>,
     routes: Arc<TypeSet>,
     /// Those that do not depend on ports: a gRPC client's.
@@ -119,7 +121,15 @@ impl Group {
     }
 
     /// Builds everything anew and hands out what came out different.
-    pub fn rebuild(&mut self, key: &GroupKey, model: &MeshModel, shared: &mut SharedResources) {
+    ///
+    /// Beyond `on_demand_above` targets, Envoys get the clusters of their egress only when a request needs them.
+    pub fn rebuild(
+        &mut self,
+        key: &GroupKey,
+        model: &MeshModel,
+        shared: &mut SharedResources,
+        on_demand_above: usize,
+    ) {
         let system = key.system.as_ref().and_then(|name| model.systems.get(name)).cloned();
         let (directory, exposed) = (model.directory.clone(), model.exposed.clone());
         self.built_from = Some(BuiltFrom { system, directory, exposed });
@@ -142,7 +152,9 @@ impl Group {
         }
         let routes = reach.tables.iter().map(build::route::routes);
         let routes = routes.map(|encoded| (encoded.name.clone(), encoded)).collect();
-        self.clusters = type_set::follow(&self.clusters, clusters);
+        self.on_demand = self.on_demand(key, on_demand_above);
+        let on_demand = self.on_demand.clone();
+        self.clusters = type_set::follow_on_demand(&self.clusters, clusters, on_demand);
         self.endpoints = type_set::follow(&self.endpoints, endpoints);
         self.routes = type_set::follow(&self.routes, routes);
         for (node, member) in &self.members {
@@ -150,6 +162,18 @@ impl Group {
             let set = self.member_set(model, node, &before);
             member.publish(&before, set);
         }
+    }
+
+    /// What is left to demand: a TCP listener cannot wait for its cluster, nor can a gateway's first request.
+    fn on_demand(&self, key: &GroupKey, above: usize) -> BTreeSet<ResourceName> {
+        if (key.role, key.dialect) != (ProxyRole::Sidecar, Dialect::Envoy)
+            || self.targets.len() <= above
+        {
+            return BTreeSet::new();
+        }
+        let tcp: BTreeSet<&Target> = self.tcp.values().map(|(target, _)| target).collect();
+        let http = self.targets.iter().filter(|target| !tcp.contains(target));
+        http.map(|target| target.to_string().into()).collect()
     }
 
     /// Hands out endpoints that changed, to those who use them.
@@ -216,10 +240,11 @@ impl Group {
         } else {
             let mut clusters = self.clusters.resources.clone();
             clusters.extend(apps.into_iter().map(|app| (app.name.clone(), app)));
-            type_set::follow(&before.clusters, clusters)
+            type_set::follow_on_demand(&before.clusters, clusters, self.on_demand.clone())
         };
         let listeners = listeners(model, node, &self.tcp);
-        let listeners = listeners.iter().map(build::listener::listener);
+        let waits = !self.on_demand.is_empty();
+        let listeners = listeners.iter().map(|view| build::listener::listener(view, waits));
         let listeners = listeners.map(|listener| (listener.name.clone(), listener));
         let shared = self.listeners.iter().map(|(name, encoded)| (name.clone(), encoded.clone()));
         let listeners = listeners.chain(shared).collect();

@@ -34,6 +34,8 @@ pub struct CacheTask {
     pub state: watch::Receiver<CatalogState>,
     /// From streams; bounded, so that a storm waits here.
     pub subscribers: mpsc::Receiver<Subscribe>,
+    /// Sidecars that reach more targets ask for clusters as they need them.
+    pub on_demand_above: usize,
     /// To the API.
     pub model: watch::Sender<Arc<MeshModel>>,
 }
@@ -41,7 +43,7 @@ pub struct CacheTask {
 impl CacheTask {
     /// Runs until the catalog's task ends or `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut cache = ResourceCache::default();
+        let mut cache = ResourceCache::new(self.on_demand_above);
         let mut is_ready = self.follow(&mut cache);
         let mut forget = tokio::time::interval(FORGET_EVERY);
         loop {

@@ -65,18 +65,21 @@ impl Ended {
 #[derive(Debug, Clone)]
 pub struct XdsMetrics {
     streams: Family<ByMode, Gauge>,
-    /// Delta's, then state of the world's.
-    requests: [Counter; 2],
+    requests: Family<ByMode, Counter>,
     ended: Family<ByReason, Counter>,
     pushes: Family<ByOutcome, Counter>,
-    /// In the order of [`ResourceType::ALL`].
-    events: [EventMetrics; 5],
     nacks: Family<ByType, Counter>,
     quarantined: Family<ByType, Counter>,
     held_back: Family<ByType, Gauge>,
     expired_gates: Family<ByType, Counter>,
+    sent_bytes: Family<ByType, Counter>,
+    ack_seconds: Family<ByType, Histogram>,
     unserved: Counter,
     admission_waiting: Gauge,
+    /// `requests`: delta's, then state of the world's.
+    by_mode: [Counter; 2],
+    /// In the order of [`ResourceType::ALL`].
+    events: [EventMetrics; 5],
 }
 
 /// What counts with every event of every stream: looked up once, not each time.
@@ -109,7 +112,7 @@ impl XdsMetrics {
         };
         let metrics = Self {
             streams: Family::default(),
-            requests: [Mode::Delta, Mode::Sotw]
+            by_mode: [Mode::Delta, Mode::Sotw]
                 .map(|mode| requests.get_or_create_owned(&ByMode { mode: mode.as_str() })),
             events: ResourceType::ALL.map(|kind| EventMetrics {
                 sent: outcome(kind, "sent"),
@@ -117,20 +120,23 @@ impl XdsMetrics {
                 sent_bytes: sent_bytes.get_or_create_owned(&by_type(kind)),
                 ack_seconds: ack_seconds.get_or_create_owned(&by_type(kind)),
             }),
+            requests,
             ended: Family::default(),
-            pushes: pushes.clone(),
+            pushes,
             nacks: Family::default(),
             quarantined: Family::default(),
             held_back: Family::default(),
             expired_gates: Family::default(),
+            sent_bytes,
+            ack_seconds,
             unserved: Counter::default(),
             admission_waiting: Gauge::default(),
         };
         let xds = registry.sub_registry_with_prefix("mesh_xds");
         xds.register("streams", "Open xDS streams", metrics.streams.clone());
-        xds.register("requests", "Requests from proxies", requests);
+        xds.register("requests", "Requests from proxies", metrics.requests.clone());
         xds.register("ended_streams", "Streams ended or refused, by reason", metrics.ended.clone());
-        xds.register("pushes", "Responses sent, and what became of them", pushes);
+        xds.register("pushes", "Responses sent, and what became of them", metrics.pushes.clone());
         xds.register("nacks", "Responses that a proxy refused", metrics.nacks.clone());
         xds.register(
             "quarantined_resources",
@@ -147,8 +153,8 @@ impl XdsMetrics {
             "Resources sent although what they waited for had not come",
             metrics.expired_gates.clone(),
         );
-        xds.register("sent_bytes", "Bytes of responses", sent_bytes);
-        xds.register("ack_seconds", "Time from a response to its ACK", ack_seconds);
+        xds.register("sent_bytes", "Bytes of responses", metrics.sent_bytes.clone());
+        xds.register("ack_seconds", "Time from a response to its ACK", metrics.ack_seconds.clone());
         xds.register(
             "unserved_requests",
             "Requests for types that are not served",
@@ -175,7 +181,7 @@ impl XdsMetrics {
     }
 
     pub(super) fn request(&self, mode: Mode) {
-        let [delta, sotw] = &self.requests;
+        let [delta, sotw] = &self.by_mode;
         match mode {
             Mode::Delta => delta.inc(),
             Mode::Sotw => sotw.inc(),

@@ -92,8 +92,7 @@ async fn read_slowly(plane: &Plane) -> Vec<Proxy> {
 /// As many names as a stream may have are answered; one more ends the stream.
 async fn ask_for_a_lot(plane: &Plane, count: usize) -> Vec<Proxy> {
     let greedy = |n: usize| async move {
-        // Wider than a response: with 1 MiB one of these streams was at times held up for 20 s, for a reason not found.
-        let channel = plane.connect(4 << 20).await;
+        let channel = plane.connect(1 << 20).await;
         let mut proxy = Proxy::open(channel, &format!("greedy-{n}"), Held::new()).await.unwrap();
         proxy.next().await.unwrap();
         let names: Vec<String> = (0..MAX_NAMES).map(|k| format!("service:other/{k:06}")).collect();

@@ -228,11 +228,11 @@ impl TypeState {
             }
             return;
         }
-        let wildcard = self.subscription.is_wildcard().then(|| new.resources.keys());
-        let sent =
-            self.in_flight.iter().flat_map(|flight| flight.items.iter().map(|item| &item.name));
-        let names = wildcard.into_iter().flatten().chain(self.subscription.named());
-        for name in names.chain(self.held.keys()).chain(sent) {
+        // By what there is, not by what was asked for: a stream may name far more than exists, and skips generations.
+        let wanted = new.resources.keys().filter(|name| self.subscription.covers(name));
+        let sent = self.in_flight.iter().flat_map(|flight| &flight.items);
+        let sent = sent.filter(|item| item.content.is_some()).map(|item| &item.name);
+        for name in wanted.chain(self.held.keys()).chain(sent) {
             self.pending.entry(name.clone()).or_insert(Need::IfChanged);
         }
     }

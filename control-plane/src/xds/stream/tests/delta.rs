@@ -95,6 +95,20 @@ fn changes_in_generations_that_were_skipped_are_found() {
 }
 
 #[test]
+fn a_skipped_generation_costs_what_there_is_and_not_what_was_asked_for() {
+    let mut proxy = Proxy::delta(&[(Endpoints, "a=1"), (Endpoints, "b=1")]);
+    let missing: Vec<String> = (0..1000).map(|n| format!("missing-{n}")).collect();
+    let names: Vec<&str> = missing.iter().map(String::as_str).chain(["a", "b"]).collect();
+    proxy.ask(Endpoints, &names);
+    proxy.told_and_acked();
+    proxy.world.put(Endpoints, "a", "2");
+    proxy.world.publish();
+    proxy.change(&[(Endpoints, "missing-7=1")]);
+    assert_eq!(proxy.stream.types[1].pending.len(), 3);
+    assert_eq!(proxy.told_and_acked(), ["endpoints a=2 missing-7=1"]);
+}
+
+#[test]
 fn a_change_that_is_taken_back_before_it_was_sent_is_never_sent() {
     let mut proxy = Proxy::delta(&[(Cluster, "a=1")]);
     proxy.ask(Cluster, &[]);

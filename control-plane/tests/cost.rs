@@ -4,7 +4,10 @@
 //! and its ACK, without sockets. `valgrind --tool=callgrind` counts a run with many events and one with none.
 #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
 #![expect(clippy::print_stdout, reason = "a figure in the test's output")]
-#![expect(clippy::disallowed_methods, reason = "where the counter is, and what to count, is environment")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "where the counter is, and what to count, is environment"
+)]
 
 use std::process::Command;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use service::ErrorChain;
 use service::admin::{Admin, Readiness as AdminReadiness};
 use service::shutdown::Signals;
 use service::tasks::Tasks;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -43,6 +43,9 @@ mod source;
 
 /// Events that may wait for the catalog; a full queue slows the registry down, nothing is lost.
 const EVENT_QUEUE: usize = 4096;
+/// Connections that wait to be accepted; the kernel's own limit (`net.core.somaxconn`) holds below it. When thousands of
+/// proxies return at once, those that find no place try again only after a second, then after three more.
+const BACKLOG: u32 = 65_535;
 /// Proxies that may wait to be subscribed.
 const SUBSCRIBE_QUEUE: usize = 1024;
 /// How long after a change the last good state is written.
@@ -89,10 +92,10 @@ async fn start(config: &Config, reload: Reload) -> anyhow::Result<()> {
     let state = ApiState { catalog: catalog.clone(), model, proxies, started };
     let (ready, readiness) = spawn_readiness(catalog, &mut tasks, &shutdown);
 
-    let listener = bind(config.xds.listen, "xds").await?;
+    let listener = bind(config.xds.listen, "xds")?;
     info!(address = %listener.local_addr()?, "Serving xDS");
     tasks.spawn("xds", serve(listener, xds, ready));
-    let listener = bind(config.api.listen, "api").await?.into_std()?;
+    let listener = bind(config.api.listen, "api")?.into_std()?;
     info!(address = %listener.local_addr()?, "Serving the API");
     let access = config.api.clone();
     tasks.spawn("api", api::serve(listener, access, state.clone(), shutdown.clone()));
@@ -212,8 +215,18 @@ async fn infallible(task: impl Future<Output = ()>) -> Result<(), io::Error> {
     Ok(())
 }
 
-async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A port that connections of an earlier process still hold in TIME_WAIT is free.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().with_context(|| {
         format!(
             "cannot listen on {address}: choose another port as {key}.listen, or stop what holds it"
         )

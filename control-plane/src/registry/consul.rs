@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::consul::{ConsulClient, ConsulConfig};
+use ::consul::{ConsulClient, ConsulConfig, Pace};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -181,6 +181,12 @@ impl Context {
     async fn source(&self, name: &'static str, error: Option<String>) -> Result<(), Ended> {
         self.send(RegistryEvent::Source { name, error }).await
     }
+}
+
+/// The pace of a watch whose answers cost Consul more, the more is in them; a burst of two goes out at once.
+fn pace_by_size(items: usize, each: Duration, least: Duration, most: Duration) -> Pace {
+    let items = u32::try_from(items).unwrap_or(u32::MAX);
+    Pace { burst: 2, interval: each.saturating_mul(items).clamp(least, most) }
 }
 
 /// A task panicked.

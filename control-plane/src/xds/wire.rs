@@ -172,7 +172,7 @@ pub fn encode(response: &Response) -> Bytes {
 }
 
 /// Bytes in front of a gRPC message: whether it is compressed, and its length.
-const PREFIX_LEN: usize = 5;
+pub const PREFIX_LEN: usize = 5;
 
 /// Room for a gRPC message of this length, its prefix written.
 fn message(length: usize) -> BytesMut {

@@ -25,7 +25,7 @@ use super::scout::Scout;
 use super::service::{Mode, Report, ServiceTask, Strategy};
 use super::survey::{Survey, Surveyed};
 use super::sweep::Found;
-use super::{Context, Ended, chain, died};
+use super::{Context, Ended, chain, died, pace_by_size};
 use crate::registry::{RegistryError, RegistryEvent};
 
 type Names = BTreeSet<Arc<str>>;
@@ -334,9 +334,7 @@ impl Service {
 
 /// The listing is no sign of health, and Consul goes through every instance to make it.
 fn listing_pace(services: usize) -> Pace {
-    let services = u32::try_from(services).unwrap_or(u32::MAX);
-    let cost = LISTING_PER_SERVICE.saturating_mul(services);
-    Pace { burst: 2, interval: cost.clamp(LISTING_MIN, LISTING_MAX) }
+    pace_by_size(services, LISTING_PER_SERVICE, LISTING_MIN, LISTING_MAX)
 }
 
 fn names(listing: Listing) -> Names {

@@ -13,7 +13,7 @@ use ::consul::{Answer, ConsulError, NodeServices, Pace, Query};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Context, Ended, died};
+use super::{Context, Ended, died, pace_by_size};
 
 /// A node's registrations are a large answer: after a burst, each registration costs so much time.
 const INTERVAL_PER_REGISTRATION: Duration = Duration::from_micros(50);
@@ -104,7 +104,5 @@ impl NodeWatches {
 }
 
 fn pace(registrations: usize) -> Pace {
-    let registrations = u32::try_from(registrations).unwrap_or(u32::MAX);
-    let cost = INTERVAL_PER_REGISTRATION.saturating_mul(registrations);
-    Pace { burst: 2, interval: cost.clamp(INTERVAL_MIN, INTERVAL_MAX) }
+    pace_by_size(registrations, INTERVAL_PER_REGISTRATION, INTERVAL_MIN, INTERVAL_MAX)
 }

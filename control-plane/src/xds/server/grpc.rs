@@ -18,10 +18,7 @@ use tonic::Status;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Response, header};
 use tonic::metadata::GRPC_CONTENT_TYPE;
 
-use crate::xds::wire::DiscoveryRequest;
-
-/// Bytes in front of a message: whether it is compressed, and its length.
-const PREFIX_LEN: usize = 5;
+use crate::xds::wire::{DiscoveryRequest, PREFIX_LEN};
 
 /// The requests of one stream.
 #[derive(Debug)]

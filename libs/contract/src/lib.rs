@@ -9,6 +9,7 @@
 pub mod api;
 pub mod document;
 pub mod duration;
+pub mod gateway;
 pub mod name;
 pub mod node;
 pub mod registration;

@@ -1,0 +1,18 @@
+//! The application behind a System's gateway: it does for Envoy what Envoy cannot do by itself.
+//!
+//! ```text
+//!                     ┌──────────────── gateway's Envoy ────────────────┐
+//!  Router, Systems ──▶│ listeners: routes, tokens, limits                │──▶ services
+//!                     │   │ "may this key pass?"   │ convert       ▲ egress
+//!                     └───┼────────────────────────┼───────────────┼─────┘
+//!                      authz ◀─ keys ◀─ Consul   transcode ────────┘
+//!                                                  ▲ schema ◀─ reflection (through egress), descriptor files
+//! ```
+//!
+//! [`schema`] knows what gRPC services look like, [`transcode`] speaks REST on one side and gRPC on the other.
+//!
+//! **Invariants**: it reads no System document: each request brings what its route says, written by Envoy; services are
+//! reached through the gateway's own Envoy only; what cannot be decided is refused.
+
+pub mod schema;
+pub mod transcode;

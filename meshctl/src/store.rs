@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use clap::Args;
 use consul::{Consistency, ConsulClient, ConsulConfig, ConsulError, Query, Secret, Token};
 use contract::name::{ServiceName, SystemName};
-use contract::system::SystemDocument;
+use contract::system::{Route, SystemDocument};
 use serde::{Deserialize, Serialize};
 use service::ErrorChain;
 
@@ -186,7 +186,7 @@ impl Store {
         &self,
         document: &SystemDocument,
     ) -> Result<BTreeSet<ServiceName>, Failure> {
-        let own = document.routes.iter().map(|route| &route.to).chain(document.services.keys());
+        let own = document.routes.iter().flat_map(Route::services).chain(document.services.keys());
         let mut registered = BTreeSet::new();
         for name in own.collect::<BTreeSet<_>>() {
             if self.is_registered(name, Some(&document.name)).await? {

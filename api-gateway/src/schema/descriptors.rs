@@ -43,7 +43,7 @@ impl Default for Limits {
 
 /// Names one version of a schema: the hash of the files that its services need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fingerprint(u128);
+pub struct Fingerprint(pub(super) u128);
 
 impl fmt::Display for Fingerprint {
     /// The first twelve digits, which people compare.

@@ -31,6 +31,9 @@ pub enum Fault {
     /// The text that Envoy wrote is no conversion.
     #[error(transparent)]
     Header(#[from] ConversionError),
+    /// The gateway's application ends.
+    #[error("the gateway is stopping; try again")]
+    Stopping,
     /// More conversions than are kept.
     #[error(
         "{0} conversions are kept already; raise the limit, or convert fewer services in one gateway"
@@ -63,7 +66,9 @@ pub enum Fault {
         said: String,
     },
     /// Reflection answered something else than was asked.
-    #[error("reflection answered {step} with {what}; correct the service's reflection, or name a descriptor file")]
+    #[error(
+        "reflection answered {step} with {what}; correct the service's reflection, or name a descriptor file"
+    )]
     Nonsense {
         /// What was asked.
         step: String,
@@ -117,7 +122,9 @@ pub enum Fault {
     #[error("its HTTP rules cannot be used")]
     Api(#[from] ApiError),
     /// A route names a descriptor file, and no folder is configured.
-    #[error("no folder of descriptor files is configured; set `schema.descriptors` in the gateway's file")]
+    #[error(
+        "no folder of descriptor files is configured; set `schema.descriptors` in the gateway's file"
+    )]
     NoFolder,
     /// A name that leaves the folder.
     #[error("its name is not that of a file; name a file of the descriptor folder without a path")]

@@ -5,14 +5,15 @@
 //!
 //! **Invariants**: only files of the folder itself are read; an unchanged file is not read again.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use tokio::io::AsyncReadExt;
 
 use super::descriptors::{DescriptorFiles, Limits};
 use super::error::Fault;
+use super::source::Failure;
 
 /// The folder of descriptor files.
 #[derive(Debug, Clone)]
@@ -34,16 +35,14 @@ pub(crate) struct Stamp {
 
 impl DescriptorFolder {
     /// The file, unless it is still the one with this stamp.
-    ///
-    /// # Errors
-    /// [`Fault`] says what to do.
-    pub(crate) async fn read_unless(
+    pub(super) async fn read(
         &self,
         name: &str,
         known: Option<Stamp>,
-    ) -> Result<Option<(Stamp, DescriptorFiles)>, Fault> {
-        let path = self.file(name)?;
-        let unreadable = |source| Fault::Read { path: path.clone(), source };
+    ) -> Result<Option<(Stamp, DescriptorFiles)>, Failure> {
+        let failure = |fault| Failure { fault, stamp: None };
+        let path = self.file(name).map_err(failure)?;
+        let unreadable = |source| failure(Fault::Read { path: path.clone(), source });
         let found = tokio::fs::metadata(&path).await.map_err(unreadable)?;
         let stamp = Stamp {
             inode: found.ino(),
@@ -54,16 +53,22 @@ impl DescriptorFolder {
         if known == Some(stamp) {
             return Ok(None);
         }
-        let most = self.limits.bytes as u64;
-        let mut bytes = Vec::new();
-        let file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
-        // One byte more than is allowed shows that there is more.
-        file.take(most.saturating_add(1)).read_to_end(&mut bytes).await.map_err(unreadable)?;
-        if bytes.len() > self.limits.bytes {
-            return Err(Fault::TooLarge(self.limits.bytes));
-        }
-        let files = DescriptorFiles::of_set(name, Bytes::from(bytes), self.limits)?;
+        let bytes = self.content(&path).await.map_err(unreadable)?;
+        let files = if bytes.len() > self.limits.bytes {
+            Err(Fault::TooLarge(self.limits.bytes))
+        } else {
+            DescriptorFiles::of_set(name, bytes.into(), self.limits)
+        };
+        let files = files.map_err(|fault| Failure { fault, stamp: Some(stamp) })?;
         Ok(Some((stamp, files)))
+    }
+
+    /// At most one byte more than is allowed, which shows that there is more.
+    async fn content(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let most = (self.limits.bytes as u64).saturating_add(1);
+        let mut bytes = Vec::new();
+        tokio::fs::File::open(path).await?.take(most).read_to_end(&mut bytes).await?;
+        Ok(bytes)
     }
 
     fn file(&self, name: &str) -> Result<PathBuf, Fault> {

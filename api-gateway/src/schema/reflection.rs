@@ -86,8 +86,7 @@ impl Reflection {
 
     /// A connection for one question: a kept one would need care for as long as a service is in use.
     async fn connect(&self, service: &str) -> Result<Channel, Fault> {
-        let unreachable =
-            |source| Fault::Unreachable { egress: self.egress.to_string(), source };
+        let unreachable = |source| Fault::Unreachable { egress: self.egress.to_string(), source };
         let authority: Uri =
             Uri::builder().scheme("http").authority(service).path_and_query("/").build().map_err(
                 |_| Fault::Nonsense { step: format!("the name {service}"), what: "no authority" },
@@ -256,10 +255,8 @@ impl Stream {
     }
 
     async fn exchange(&mut self, ask: Ask) -> Result<ServerReflectionResponse, Status> {
-        let request = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(ask.into()),
-        };
+        let request =
+            ServerReflectionRequest { host: String::new(), message_request: Some(ask.into()) };
         let ended = || Status::unavailable("the stream ended without an answer");
         let answers = match &mut self.open {
             Some((requests, answers)) => {

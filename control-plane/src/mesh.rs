@@ -7,6 +7,7 @@
 //! model      catalog → MeshModel: services with their policies, exposed routes, the directory of gateways
 //! egress     what a sidecar may call        gateway   what a gateway admits and where it goes
 //! router     what the Router admits         inbound   what reaches the application
+//! exposure   what a System's gateway exposes admission who is let in
 //! split      tracks, retries by method      explain   the same, for people, with origins
 //! proxyless  an egress table for clients that have no proxy
 //! ```
@@ -21,12 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::api::Problem;
+use contract::gateway::Conversion;
 use contract::name::{ServiceKey, ServiceName, SystemName};
 use contract::registration::{Protocol, Track};
 use contract::system::{RetryOn, SystemDocument};
 
 use crate::catalog::CatalogSnapshot;
 
+pub mod admission;
 pub mod egress;
 pub mod explain;
 pub mod exposure;
@@ -39,6 +42,7 @@ pub mod router;
 pub mod split;
 pub mod target;
 
+pub use admission::Admission;
 pub use target::{ClusterSpec, Discovery, Endpoint, Target};
 
 /// The mesh as one catalog snapshot has it.
@@ -161,22 +165,11 @@ pub struct ExposedRoute {
     /// In place of the service's own.
     pub retries: Option<RetryPolicy>,
     /// What the Router's callers must show.
-    pub auth: AuthRequirement,
-    /// Whether it asks for REST ↔ gRPC conversion.
-    pub converts: bool,
+    pub admission: Admission,
+    /// REST ↔ gRPC conversion by the gateway's application.
+    pub conversion: Option<Conversion>,
     /// Where it comes from.
     pub origin: Origin,
-}
-
-/// What the Router's callers must show for a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthRequirement {
-    /// `none` is written.
-    Open,
-    /// One of these ways.
-    AnyOf(Vec<String>),
-    /// Neither the route nor `default_auth` says: nobody is let in.
-    Unstated,
 }
 
 /// What Systems know of each other.
@@ -313,6 +306,8 @@ pub struct RouteRule {
     pub path: PathMatch,
     /// Which headers as well.
     pub headers: Vec<HeaderCondition>,
+    /// What its callers must show to the proxy.
+    pub admission: Admission,
     /// What happens.
     pub action: Action,
     /// Where it comes from.
@@ -368,6 +363,8 @@ pub struct Forward {
     pub rewrite: Option<String>,
     /// What was stripped, told in `x-forwarded-prefix`.
     pub stripped: Option<String>,
+    /// What the gateway's application is told to convert it to.
+    pub conversion: Option<Conversion>,
 }
 
 /// Header that names the calling System; set by sidecars, removed where clients connect.

@@ -58,8 +58,8 @@ struct ServiceArg {
 Examples:
   meshctl bootstrap --role sidecar --system trading --id a1b2 --service orders=20000:8080 \\
       --egress 15001 --upstreams 'quotes, ledger-db=15432' --stats 20001 --xds 10.0.0.5:18000
-  meshctl bootstrap --role gateway --system trading --id c3d4 --service trading-gateway=21000 \\
-      --ingress 21001 --xds control-plane.service.consul:18000
+  meshctl bootstrap --role gateway --system trading --id c3d4 --service trading-gateway=21000:21002 \\
+      --ingress 21001 --egress 21003 --xds control-plane.service.consul:18000
   meshctl bootstrap --role router --id edge-1 --service router=80 --xds 10.0.0.5:18000,10.0.0.6:18000")]
 pub struct BootstrapArgs {
     /// What the proxy does.
@@ -74,13 +74,13 @@ pub struct BootstrapArgs {
     /// Node cluster; the first service's name when not given.
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
-    /// A service that it fronts: its registered port and, for a sidecar, the application's (repeatable).
+    /// A service that it fronts: its registered port and the application's, for a gateway that of api-gateway (repeatable).
     #[arg(long = "service", value_name = "NAME=INBOUND[:APP[:PROTOCOL]]")]
     services: Vec<ServiceArg>,
     /// A gateway's listener for the Router.
     #[arg(long, value_name = "PORT")]
     ingress: Option<u16>,
-    /// Loopback port through which the application calls others.
+    /// Loopback port through which the application calls others; with a gateway's application too.
     #[arg(long, value_name = "PORT")]
     egress: Option<u16>,
     /// What the application calls, in place of the registration's mesh_upstreams.
@@ -135,11 +135,11 @@ fn spec(args: BootstrapArgs) -> Result<render::Spec, String> {
             "a router has neither --system nor --egress: it stands before all Systems".to_owned()
         );
     }
-    if role != ProxyRole::Sidecar
+    if role == ProxyRole::Router
         && let Some(service) = args.services.iter().find(|service| service.app.is_some())
     {
         return Err(format!(
-            "--service {name}=…: a {role} has no application behind it, write {name}={port}",
+            "--service {name}=…: a router has no application behind it, write {name}={port}",
             name = service.name,
             port = service.inbound
         ));

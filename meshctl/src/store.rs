@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use consul::{Consistency, ConsulClient, ConsulConfig, ConsulError, Query, Secret, Token};
+use consul::{Consistency, ConsulClient, ConsulConfig, ConsulError, Query, Token};
 use contract::name::{ServiceName, SystemName};
-use contract::system::SystemDocument;
+use contract::system::{Route, SystemDocument};
 use serde::{Deserialize, Serialize};
 use service::ErrorChain;
 
@@ -84,7 +84,7 @@ impl Store {
         };
         let token = service::secret::Secret::load(args.token_file.as_deref(), "CONSUL_HTTP_TOKEN")
             .map_err(|error| usage(&error))?;
-        let token = token.map_or(Token::None, |token| Token::Value(Secret::new(token.expose())));
+        let token = token.map_or(Token::None, Token::Value);
         let config = ConsulConfig {
             token,
             ca_file: args.ca_file.clone(),
@@ -186,7 +186,7 @@ impl Store {
         &self,
         document: &SystemDocument,
     ) -> Result<BTreeSet<ServiceName>, Failure> {
-        let own = document.routes.iter().map(|route| &route.to).chain(document.services.keys());
+        let own = document.routes.iter().flat_map(Route::services).chain(document.services.keys());
         let mut registered = BTreeSet::new();
         for name in own.collect::<BTreeSet<_>>() {
             if self.is_registered(name, Some(&document.name)).await? {

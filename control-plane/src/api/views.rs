@@ -9,7 +9,7 @@ use contract::api::{
 use crate::api::seconds;
 use crate::catalog::run::CatalogState;
 use crate::catalog::{Instance, ServiceSpec};
-use crate::mesh::{AuthRequirement, MeshModel, SystemModel, explain};
+use crate::mesh::{MeshModel, SystemModel, explain};
 use crate::xds::server::ConnectedProxy;
 use crate::xds::stream::TypeStatus;
 
@@ -52,11 +52,7 @@ pub(super) fn system(model: &MeshModel, system: &SystemModel) -> SystemView {
             .map(|route| RouteView {
                 matches: explain::path(&route.path),
                 to: route.to.clone(),
-                auth: match &route.auth {
-                    AuthRequirement::Open => "none".to_owned(),
-                    AuthRequirement::AnyOf(ways) => ways.join(" or "),
-                    AuthRequirement::Unstated => "not stated: closed to the Router".to_owned(),
-                },
+                auth: route.admission.describe(),
                 origin: route.origin.to_string(),
             })
             .collect(),

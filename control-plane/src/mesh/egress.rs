@@ -8,8 +8,8 @@ use contract::upstreams::{Upstream, Upstreams};
 
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Caller, ExternalModel, Forward, MESH_DOMAIN, MeshModel, Origin, PathMatch, RouteRule,
-    RouteTable, ServiceModel, SystemModel, Target, VirtualHost, policy,
+    Action, Admission, Caller, ExternalModel, Forward, MESH_DOMAIN, MeshModel, Origin, PathMatch,
+    RouteRule, RouteTable, ServiceModel, SystemModel, Target, VirtualHost, policy,
 };
 
 /// The egress route table's name at the proxy.
@@ -208,6 +208,7 @@ pub fn forward_rules(
     split::by_safety(&policy::default_retries(), vec![], true, |retries, headers| RouteRule {
         path: PathMatch::Prefix("/".to_owned()),
         headers,
+        admission: Admission::Open,
         action: Action::Forward(Forward {
             targets: vec![(target.clone(), 100)],
             timeout,
@@ -215,6 +216,7 @@ pub fn forward_rules(
             retries,
             rewrite: None,
             stripped: None,
+            conversion: None,
         }),
         origin: origin.clone(),
     })
@@ -225,6 +227,7 @@ pub fn answer(status: u16, body: String, origin: Origin) -> RouteRule {
     RouteRule {
         path: PathMatch::Prefix("/".to_owned()),
         headers: vec![],
+        admission: Admission::Open,
         action: Action::Answer { status, body },
         origin,
     }

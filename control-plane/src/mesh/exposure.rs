@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use contract::api::Problem;
+use contract::gateway::Conversion;
 use contract::name::ServiceName;
-use contract::system::{AuthChoice, RouteMatch, SystemDocument};
+use contract::system::SystemDocument;
 
 use crate::catalog::ServiceSpec;
 use crate::mesh::policy::{limited, retry_policy};
-use crate::mesh::{AuthRequirement, ExposedRoute, Origin, PathMatch, ServiceModel};
+use crate::mesh::{ExposedRoute, Origin, PathMatch, ServiceModel, admission};
 
 /// Routes in the order of matching.
 ///
@@ -50,8 +51,8 @@ pub fn exposed_routes(
             to: spec.key.name.clone(),
             timeout: None,
             retries: None,
-            auth: requirement(None, default_auth),
-            converts: false,
+            admission: admission::of_route(None, default_auth),
+            conversion: None,
             origin: Origin::Registration(spec.key.clone(), "mesh_path"),
         });
     }
@@ -64,36 +65,32 @@ fn document_routes(
     problems: &mut Vec<Problem>,
 ) -> Vec<ExposedRoute> {
     let route = |(index, route): (usize, &contract::system::Route)| {
-        if !services.contains_key(&route.to) {
+        let to = route.services().next()?;
+        if !services.contains_key(to) {
             problems.push(Problem {
                 subject: format!("document {}", document.name),
                 reason: format!(
-                    "routes[{index}].to: no service {} is registered; the route answers 503 until one is",
-                    route.to
+                    "routes[{index}].to: no service {to} is registered; the route answers 503 until one is"
                 ),
             });
         }
-        ExposedRoute {
-            path: match &route.matches {
-                RouteMatch::Prefix(prefix) => PathMatch::Prefix(prefix.clone()),
-                RouteMatch::Path(path) => PathMatch::Exact(path.clone()),
-            },
-            to: route.to.clone(),
+        let conversion = route.convert.as_ref().map(|convert| {
+            Conversion::new(to.clone(), convert.grpc.clone(), convert.descriptors.clone())
+        });
+        let path = match (&route.matches.prefix, &route.matches.path) {
+            (Some(prefix), _) => PathMatch::Prefix(prefix.clone()),
+            (None, Some(path)) => PathMatch::Exact(path.clone()),
+            (None, None) => return None,
+        };
+        Some(ExposedRoute {
+            path,
+            to: to.clone(),
             timeout: route.timeout.map(limited),
             retries: route.retries.as_ref().map(retry_policy),
-            auth: requirement(route.auth.as_ref(), document.default_auth.as_ref()),
-            converts: route.convert.is_some(),
+            admission: admission::of_route(route.auth.as_ref(), document.default_auth.as_ref()),
+            conversion,
             origin: Origin::Document(document.name.clone(), format!("routes[{index}]")),
-        }
+        })
     };
-    document.routes.iter().enumerate().map(route).collect()
-}
-
-fn requirement(route: Option<&AuthChoice>, default: Option<&AuthChoice>) -> AuthRequirement {
-    match route.or(default) {
-        None => AuthRequirement::Unstated,
-        Some(AuthChoice::One(name)) if name == "none" => AuthRequirement::Open,
-        Some(AuthChoice::One(name)) => AuthRequirement::AnyOf(vec![name.clone()]),
-        Some(AuthChoice::AnyOf(names)) => AuthRequirement::AnyOf(names.clone()),
-    }
+    document.routes.iter().enumerate().filter_map(route).collect()
 }

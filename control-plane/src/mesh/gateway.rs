@@ -1,23 +1,27 @@
-//! What a gateway admits and where it goes: one table for other Systems, one for the Router.
+//! What a gateway admits and where it goes: one table for other Systems, one for the Router, one for the application
+//! behind it.
 
 use std::collections::BTreeMap;
 
 use contract::name::{ServiceName, SystemName};
+use contract::registration::Protocol;
 
 use crate::mesh::egress::answer;
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    AuthRequirement, CALLER_SYSTEM, ExposedRoute, HeaderCondition, MESH_DOMAIN, MeshModel, Origin,
-    RouteRule, RouteTable, SystemModel, VirtualHost,
+    CALLER_SYSTEM, ExposedRoute, HeaderCondition, MESH_DOMAIN, MeshModel, Origin, PathMatch,
+    RouteRule, RouteTable, ServiceModel, SystemModel, VirtualHost, admission,
 };
 
 /// The table for other Systems.
 pub const MESH_TABLE: &str = "mesh";
 /// The table for the Router.
 pub const INGRESS_TABLE: &str = "ingress";
+/// The table for the application behind the gateway.
+pub const APPLICATION_TABLE: &str = "application";
 
 /// What other Systems' sidecars reach: `SYSTEM.mesh` by path, `NAME.SYSTEM.mesh` by what is exposed of that service.
-pub fn mesh_table(model: &MeshModel, name: &SystemName) -> RouteTable {
+pub fn mesh_table(model: &MeshModel, name: &SystemName, app: Option<&ServiceName>) -> RouteTable {
     let mut hosts = Vec::new();
     if let Some(system) = model.systems.get(name) {
         let guard = callers_guard(system);
@@ -26,10 +30,10 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName) -> RouteTable {
             let routes = guard.iter().cloned().chain(routes).chain([last]).collect();
             VirtualHost { name: host.clone(), domains: vec![host], routes, names_caller: None }
         };
-        let all = system.routes.iter().flat_map(|route| for_systems(system, route)).collect();
+        let all = system.routes.iter().flat_map(|route| rules(system, route, app)).collect();
         hosts.push(host(format!("{name}.{MESH_DOMAIN}"), all));
         for (service, routes) in by_service(system) {
-            let routes = routes.into_iter().flat_map(|route| for_systems(system, route)).collect();
+            let routes = routes.into_iter().flat_map(|route| rules(system, route, app)).collect();
             hosts.push(host(format!("{service}.{name}.{MESH_DOMAIN}"), routes));
         }
     }
@@ -47,12 +51,19 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName) -> RouteTable {
 }
 
 /// What the Router's clients reach: the same routes, each behind what its `auth` asks for.
-pub fn ingress_table(model: &MeshModel, name: &SystemName) -> RouteTable {
+pub fn ingress_table(
+    model: &MeshModel,
+    name: &SystemName,
+    app: Option<&ServiceName>,
+) -> RouteTable {
     let mut routes: Vec<RouteRule> = model
         .systems
         .get(name)
         .into_iter()
-        .flat_map(|system| system.routes.iter().flat_map(|route| for_clients(system, route)))
+        .flat_map(|system| {
+            let guarded = |route| admission::guard(system, route, rules(system, route, app));
+            system.routes.iter().flat_map(guarded)
+        })
         .collect();
     routes.push(nothing_here(name, "the Router"));
     RouteTable {
@@ -65,6 +76,33 @@ pub fn ingress_table(model: &MeshModel, name: &SystemName) -> RouteTable {
         }],
         strips_caller: true,
     }
+}
+
+/// What the application behind the gateway reaches: the System's services by name. Who calls is for it to say on.
+pub fn application_table(model: &MeshModel, name: &SystemName) -> RouteTable {
+    let services = model.systems.get(name).into_iter().flat_map(|system| system.services.values());
+    let http = services.filter(|service| service.protocol != Protocol::Tcp);
+    let host = |service: &ServiceModel| VirtualHost {
+        name: service.key.name.to_string(),
+        domains: vec![service.key.name.to_string()],
+        routes: split::rules(&Destination {
+            service,
+            path: PathMatch::Prefix("/".to_owned()),
+            timeout: None,
+            retries: None,
+            origin: service.origin.clone(),
+        }),
+        names_caller: None,
+    };
+    let body = format!("System {name} has no service of that name");
+    let unknown = VirtualHost {
+        name: "unknown".to_owned(),
+        domains: vec!["*".to_owned()],
+        routes: vec![answer(404, body, Origin::Default("an unknown name answers 404"))],
+        names_caller: None,
+    };
+    let hosts = http.map(host).chain([unknown]).collect();
+    RouteTable { name: APPLICATION_TABLE, hosts, strips_caller: false }
 }
 
 /// Refuses Systems that the document's `callers` does not name. The own System always enters.
@@ -94,62 +132,32 @@ fn by_service(system: &SystemModel) -> BTreeMap<&ServiceName, Vec<&ExposedRoute>
     services
 }
 
-fn for_systems(system: &SystemModel, route: &ExposedRoute) -> Vec<RouteRule> {
-    if route.converts { vec![cannot_convert(system, route)] } else { forward(system, route) }
-}
-
-fn for_clients(system: &SystemModel, route: &ExposedRoute) -> Vec<RouteRule> {
-    let refuse = |status, body| {
-        let rule = answer(status, body, route.origin.clone());
+/// The rules of a route, whoever calls.
+fn rules(system: &SystemModel, route: &ExposedRoute, app: Option<&ServiceName>) -> Vec<RouteRule> {
+    let refuse = |body: String| {
+        let rule = answer(503, body, route.origin.clone());
         vec![RouteRule { path: route.path.clone(), ..rule }]
     };
-    let name = &system.name;
-    match &route.auth {
-        AuthRequirement::Open if route.converts => vec![cannot_convert(system, route)],
-        AuthRequirement::Open => forward(system, route),
-        AuthRequirement::Unstated => refuse(403, closed(name)),
-        AuthRequirement::AnyOf(ways) => refuse(
-            503,
-            format!(
-                "this route of System {name} asks for auth {}, which this gateway cannot check: nobody is let through",
-                ways.join(" or ")
-            ),
-        ),
-    }
-}
-
-/// Why the Router lets nothing in, naming the missing line.
-pub fn closed(system: &SystemName) -> String {
-    format!(
-        "System {system} is closed to the Router: its document has no `default_auth` line (`default_auth: none` lets everyone in)"
-    )
-}
-
-fn cannot_convert(system: &SystemModel, route: &ExposedRoute) -> RouteRule {
-    let body = format!(
-        "this route of System {} asks for REST to gRPC conversion, which this gateway cannot do",
-        system.name
-    );
-    RouteRule { path: route.path.clone(), ..answer(503, body, route.origin.clone()) }
-}
-
-fn forward(system: &SystemModel, route: &ExposedRoute) -> Vec<RouteRule> {
-    match system.services.get(&route.to) {
-        Some(service) => split::rules(&Destination {
-            service,
-            path: route.path.clone(),
-            timeout: route.timeout,
-            retries: route.retries.as_ref(),
-            origin: route.origin.clone(),
-        }),
-        None => {
-            let body = format!(
-                "service {} of System {} has no instance registered",
-                route.to, system.name
-            );
-            let rule = answer(503, body, route.origin.clone());
-            vec![RouteRule { path: route.path.clone(), ..rule }]
-        }
+    let Some(service) = system.services.get(&route.to) else {
+        return refuse(format!(
+            "service {} of System {} has no instance registered",
+            route.to, system.name
+        ));
+    };
+    let destination = Destination {
+        service,
+        path: route.path.clone(),
+        timeout: route.timeout,
+        retries: route.retries.as_ref(),
+        origin: route.origin.clone(),
+    };
+    match (&route.conversion, app) {
+        (None, _) => split::rules(&destination),
+        (Some(conversion), Some(app)) => split::converted(&destination, conversion, app),
+        (Some(_), None) => refuse(format!(
+            "this route of System {} asks for REST to gRPC conversion, and no api-gateway application stands behind this gateway: start one, and render the bootstrap with its port",
+            system.name
+        )),
     }
 }
 

@@ -30,11 +30,14 @@ pub fn listeners(model: &MeshModel, node: &NodeMetadata, tcp: &TcpListeners) -> 
             )),
         }
     }
+    if let Some(port) = node.egress {
+        let table = match node.role {
+            ProxyRole::Sidecar => egress::TABLE,
+            ProxyRole::Gateway | ProxyRole::Router => gateway::APPLICATION_TABLE,
+        };
+        listeners.push(routed("egress", loopback(port), table, Faces::Application, "egress"));
+    }
     if node.role == ProxyRole::Sidecar {
-        if let Some(port) = node.egress {
-            let address = loopback(port);
-            listeners.push(routed("egress", address, egress::TABLE, Faces::Application, "egress"));
-        }
         listeners.extend(tcp.iter().map(|(port, (target, origin))| ListenerView {
             name: format!("tcp:{port}"),
             address: loopback(*port),
@@ -51,7 +54,12 @@ pub fn protocol_of(model: &MeshModel, node: &NodeMetadata, service: &NodeService
         let system = model.systems.get(node.system.as_ref()?)?;
         Some(system.services.get(&service.name)?.protocol)
     };
-    service.protocol.or_else(registered).unwrap_or_default()
+    // The application behind a gateway is the mesh's own: calls of both kinds come as HTTP/2.
+    let of_role = || match node.role {
+        ProxyRole::Gateway => Some(Protocol::Http2),
+        ProxyRole::Sidecar | ProxyRole::Router => None,
+    };
+    service.protocol.or_else(of_role).or_else(registered).unwrap_or_default()
 }
 
 fn inbound(model: &MeshModel, node: &NodeMetadata, service: &NodeService) -> ListenerView {

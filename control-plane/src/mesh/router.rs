@@ -2,12 +2,12 @@
 
 use contract::name::SystemName;
 
+use crate::mesh::admission::closed;
 use crate::mesh::egress::answer;
-use crate::mesh::gateway::closed;
 use crate::mesh::split;
 use crate::mesh::{
-    Action, Entrance, Forward, MeshModel, Origin, PathMatch, RouteRule, RouteTable, Target,
-    VirtualHost, policy,
+    Action, Admission, Entrance, Forward, MeshModel, Origin, PathMatch, RouteRule, RouteTable,
+    Target, VirtualHost, policy,
 };
 
 /// The Router's table.
@@ -76,6 +76,7 @@ fn enter(
     split::by_safety(&policy::default_retries(), vec![], true, |retries, headers| RouteRule {
         path: path.clone(),
         headers,
+        admission: Admission::Open,
         action: Action::Forward(Forward {
             targets: vec![(Target::Ingress(system.clone()), 100)],
             // The gateway's route has the limit; a second one here would cut what the first allows.
@@ -84,6 +85,7 @@ fn enter(
             retries,
             rewrite: stripped.map(|_| "/".to_owned()),
             stripped: stripped.cloned(),
+            conversion: None,
         }),
         origin: origin.clone(),
     })

@@ -1,10 +1,13 @@
 //! One forward to a service → the rules that Envoy needs: by track, and by what is safe to try again.
 
+use contract::gateway::Conversion;
+use contract::name::ServiceName;
 use contract::registration::{Protocol, Track};
 use contract::system::RetryOn;
 
 use crate::mesh::{
-    Action, Forward, HeaderCondition, Origin, PathMatch, RetryPolicy, RouteRule, ServiceModel,
+    Action, Admission, Forward, HeaderCondition, Origin, PathMatch, RetryPolicy, RouteRule,
+    ServiceModel, Target,
 };
 
 /// Methods that may be sent twice (RFC 9110, section 9.2.2).
@@ -45,10 +48,34 @@ pub fn rules(destination: &Destination<'_>) -> Vec<RouteRule> {
     rules
 }
 
+/// The rule of a destination whose requests the gateway's application converts. It calls the service by name, through
+/// the gateway's own table, which has the tracks and the retries: tried again here, a call could be made twice.
+pub fn converted(
+    destination: &Destination<'_>,
+    conversion: &Conversion,
+    app: &ServiceName,
+) -> Vec<RouteRule> {
+    vec![RouteRule {
+        path: destination.path.clone(),
+        headers: vec![],
+        admission: Admission::Open,
+        action: Action::Forward(Forward {
+            targets: vec![(Target::App(app.clone()), 100)],
+            timeout: destination.timeout.unwrap_or(destination.service.policy.timeout),
+            is_grpc: false,
+            retries: None,
+            rewrite: None,
+            stripped: None,
+            conversion: Some(conversion.clone()),
+        }),
+        origin: destination.origin.clone(),
+    }]
+}
+
 /// One rule for methods that may be sent twice, one for the rest, where their retries differ.
 fn by_method(
     destination: &Destination<'_>,
-    targets: Vec<(crate::mesh::Target, u32)>,
+    targets: Vec<(Target, u32)>,
     headers: Vec<HeaderCondition>,
 ) -> Vec<RouteRule> {
     let service = destination.service;
@@ -56,6 +83,7 @@ fn by_method(
     let rule = |retries: Option<RetryPolicy>, headers: Vec<HeaderCondition>| RouteRule {
         path: destination.path.clone(),
         headers,
+        admission: Admission::Open,
         action: Action::Forward(Forward {
             targets: targets.clone(),
             timeout: destination.timeout.unwrap_or(service.policy.timeout),
@@ -63,6 +91,7 @@ fn by_method(
             retries,
             rewrite: None,
             stripped: None,
+            conversion: None,
         }),
         origin: destination.origin.clone(),
     };

@@ -3,7 +3,7 @@
 //! In: [`crate::mesh`]'s clusters, endpoints, listeners and route tables. Out: [`Encoded`] bytes.
 //!
 //! **Invariants**: pure and deterministic: no protobuf map with more than one entry is built from envoy-types' hash
-//! maps (the access log's format has its own ordered message for that reason); no deprecated field;
+//! maps (the access log's format and routes' filter settings have ordered messages for that reason); no deprecated field;
 //! everything that Envoy needs is set explicitly, so that a resource means the same in every Envoy version.
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::xds::resources::{Encoded, ResourceName, ResourceType, Version};
 pub mod access_log;
 pub mod cluster;
 pub mod endpoint;
+mod filters;
 pub mod grpc;
 pub mod http;
 pub mod listener;
@@ -40,7 +41,16 @@ fn encode<M: Message + Name>(
     message: &M,
     clusters: Arc<[ResourceName]>,
 ) -> Arc<Encoded> {
-    let any: Bytes = pack(message).encode_to_vec().into();
+    encoded(kind, name, &pack(message), clusters)
+}
+
+fn encoded(
+    kind: ResourceType,
+    name: ResourceName,
+    any: &Any,
+    clusters: Arc<[ResourceName]>,
+) -> Arc<Encoded> {
+    let any: Bytes = any.encode_to_vec().into();
     Arc::new(Encoded { kind, name, version: Version::of(&any), any, clusters })
 }
 

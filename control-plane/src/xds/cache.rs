@@ -43,6 +43,8 @@ pub struct GroupKey {
     pub upstreams: Option<Upstreams>,
     /// Whether they call by host name: through an egress listener, or as gRPC clients by themselves.
     pub has_egress: bool,
+    /// Whether an application stands behind them.
+    pub has_app: bool,
     /// What they understand.
     pub dialect: Dialect,
 }
@@ -59,6 +61,7 @@ impl GroupKey {
             services,
             upstreams: node.upstreams.clone(),
             has_egress: node.egress.is_some() || node.proxyless,
+            has_app: node.services.iter().any(|service| service.app.is_some()),
             dialect: if node.proxyless { Dialect::Grpc } else { Dialect::Envoy },
         }
     }

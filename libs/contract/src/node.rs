@@ -52,7 +52,7 @@ pub struct NodeMetadata {
     /// What it fronts; empty for an egress-only proxy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<NodeService>,
-    /// Loopback port of the egress listener.
+    /// Loopback port of the egress listener; a gateway's is for the application behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<u16>,
     /// What it calls, in place of the registration's `mesh_upstreams`; also where TCP listeners get their ports in host mode.
@@ -70,7 +70,7 @@ pub struct NodeService {
     pub name: ServiceName,
     /// Port of the listener that is registered: for a gateway the one for other Systems, for a router the one for clients.
     pub inbound: u16,
-    /// Loopback port of the application; a gateway and a router have none.
+    /// Loopback port of the application; a gateway's is `api-gateway`, a router has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<u16>,
     /// Port of a gateway's listener for the Router.
@@ -110,6 +110,11 @@ impl NodeMetadata {
             _ if self.system.is_none() => return fail("`system` is missing"),
             ProxyRole::Gateway if self.services.len() != 1 => {
                 return fail("a gateway has one service");
+            }
+            ProxyRole::Gateway
+                if self.egress.is_some() != self.services.iter().any(|s| s.app.is_some()) =>
+            {
+                return fail("a gateway's application needs both `app` and `egress`");
             }
             ProxyRole::Gateway => {}
             ProxyRole::Sidecar if self.services.iter().any(|service| service.app.is_none()) => {
@@ -216,6 +221,10 @@ mod tests {
             ),
             (json!({"role": "gateway", "system": "a"}), "a gateway has one service"),
             (json!({"role": "router"}), "a router has one service"),
+            (
+                json!({"role": "gateway", "system": "a", "services": [{"name": "g", "inbound": 1, "app": 2}]}),
+                "both `app` and `egress`",
+            ),
             (
                 json!({"role": "sidecar", "system": "a", "egress": 7, "services": [{"name": "b", "inbound": 7, "app": 1}]}),
                 "`egress` port is taken",

@@ -11,13 +11,11 @@ use envoy_types::pb::envoy::config::core::v3::{
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
-use envoy_types::pb::envoy::extensions::filters::http::on_demand::v3::{OnDemand, OnDemandCds};
-use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
-    HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, http_filter,
+    HttpConnectionManager, LocalReplyConfig, Rds,
 };
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
@@ -25,7 +23,9 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
 
 use crate::mesh::{Faces, ListenerKind, ListenerView, Target};
 use crate::xds::build::endpoint::socket_address;
-use crate::xds::build::{access_log, cluster, duration, encode, no, number, pack, route, yes};
+use crate::xds::build::{
+    access_log, cluster, duration, encode, filters, no, number, pack, route, yes,
+};
 use crate::xds::resources::{Encoded, ResourceType};
 
 /// What Envoy answers itself: for which host, and why. The response flag is in the access log.
@@ -34,9 +34,6 @@ const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY%\n";
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
 const STREAM_IDLE: Duration = Duration::from_secs(300);
-
-/// How long a request waits for a cluster that the proxy has yet to be told of; answers come within milliseconds.
-const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A listener; with `waits`, the application's requests wait for clusters that the proxy has yet to ask for.
 pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
@@ -100,7 +97,7 @@ fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool
         stat_prefix: stat_prefix(listener),
         codec_type: CodecType::Auto.into(),
         route_specifier: Some(routes),
-        http_filters: waits.then(on_demand).into_iter().chain([router()]).collect(),
+        http_filters: filters::chain(waits),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
@@ -131,29 +128,6 @@ fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool
     Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
         config_type: Some(FilterConfig::TypedConfig(pack(&manager))),
-    }
-}
-
-fn router() -> HttpFilter {
-    HttpFilter {
-        name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack(&Router::default()))),
-        ..Default::default()
-    }
-}
-
-/// Asks for a request's cluster when the proxy does not have it.
-fn on_demand() -> HttpFilter {
-    let odcds = OnDemandCds {
-        source: Some(cluster::ads()),
-        timeout: Some(duration(DEMAND_TIMEOUT)),
-        ..Default::default()
-    };
-    let filter = OnDemand { odcds: Some(odcds) };
-    HttpFilter {
-        name: "envoy.filters.http.on_demand".to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack(&filter))),
-        ..Default::default()
     }
 }
 

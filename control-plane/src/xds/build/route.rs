@@ -1,9 +1,10 @@
 //! RDS: a route table as Envoy has it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use contract::gateway::CONVERT_HEADER;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{
     DataSource, HeaderValue, HeaderValueOption, data_source,
@@ -25,20 +26,21 @@ use envoy_types::pb::envoy::config::route::v3::{
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
+use envoy_types::pb::google::protobuf::Any;
+use prost::{Message, Name};
 
 use crate::mesh::{
     Action, CALLER_SERVICE, CALLER_SYSTEM, Caller, Forward, HeaderCondition, PathMatch,
     RetryPolicy, RouteRule, RouteTable, VirtualHost,
 };
-use crate::xds::build::{duration, encode, no, number, pack};
+use crate::xds::build::{duration, encoded, filters, no, number, pack};
 use crate::xds::resources::{Encoded, ResourceName, ResourceType};
 
 /// A route table.
 pub fn routes(table: &RouteTable) -> Arc<Encoded> {
-    let stripped = [CALLER_SYSTEM, CALLER_SERVICE];
+    let stripped = [CALLER_SYSTEM, CALLER_SERVICE, CONVERT_HEADER];
     let message = RouteConfiguration {
         name: table.name.to_owned(),
-        virtual_hosts: table.hosts.iter().map(virtual_host).collect(),
         ignore_port_in_host_matching: true,
         request_headers_to_remove: if table.strips_caller {
             stripped.map(str::to_owned).to_vec()
@@ -52,7 +54,9 @@ pub fn routes(table: &RouteTable) -> Arc<Encoded> {
     let clusters: BTreeSet<ResourceName> =
         table.targets().iter().map(|target| target.to_string().into()).collect();
     let clusters = clusters.into_iter().collect();
-    encode(ResourceType::Routes, table.name.into(), &message, clusters)
+    let hosts = Hosts { virtual_hosts: table.hosts.iter().map(virtual_host).collect() };
+    let any = Any { type_url: RouteConfiguration::type_url(), value: joined(&message, &hosts) };
+    encoded(ResourceType::Routes, table.name.into(), &any, clusters)
 }
 
 /// The table of a sidecar's inbound listener: everything goes to the application.
@@ -83,14 +87,42 @@ pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
     }
 }
 
-fn virtual_host(host: &VirtualHost) -> EnvoyVirtualHost {
-    EnvoyVirtualHost {
+fn virtual_host(host: &VirtualHost) -> Vec<u8> {
+    let message = EnvoyVirtualHost {
         name: host.name.clone(),
         domains: host.domains.clone(),
-        routes: host.routes.iter().map(route).collect(),
         request_headers_to_add: host.names_caller.as_ref().map(caller_headers).unwrap_or_default(),
         ..Default::default()
-    }
+    };
+    joined(&message, &Routes { routes: host.routes.iter().map(route).collect() })
+}
+
+/// `RouteConfiguration`'s hosts, encoded.
+#[derive(Clone, PartialEq, Message)]
+struct Hosts {
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    virtual_hosts: Vec<Vec<u8>>,
+}
+
+/// `VirtualHost`'s routes, encoded.
+#[derive(Clone, PartialEq, Message)]
+struct Routes {
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    routes: Vec<Vec<u8>>,
+}
+
+/// A `Route`'s settings for filters, in order: envoy-types' map is a hash map, whose bytes differ from run to run.
+#[derive(Clone, PartialEq, Message)]
+struct FilterSettings {
+    #[prost(btree_map = "string, message", tag = "13")]
+    typed_per_filter_config: BTreeMap<String, Any>,
+}
+
+/// One message's fields after the other's: protobuf's fields may come in any order.
+fn joined(one: &impl Message, other: &impl Message) -> Vec<u8> {
+    let mut bytes = one.encode_to_vec();
+    bytes.extend(other.encode_to_vec());
+    bytes
 }
 
 fn caller_headers(caller: &Caller) -> Vec<HeaderValueOption> {
@@ -112,7 +144,7 @@ fn set_header(name: &str, value: &str) -> HeaderValueOption {
     }
 }
 
-fn route(rule: &RouteRule) -> Route {
+fn route(rule: &RouteRule) -> Vec<u8> {
     let action = match &rule.action {
         Action::Forward(forward) => RouteActionSpecifier::Route(forward_action(forward)),
         Action::Answer { status, body } => {
@@ -126,23 +158,27 @@ fn route(rule: &RouteRule) -> Route {
             })
         }
     };
-    let stripped = match &rule.action {
-        Action::Forward(forward) => forward.stripped.as_deref(),
-        Action::Answer { .. } => None,
-    };
-    Route {
+    let message = Route {
         r#match: Some(RouteMatch {
             path_specifier: Some(path_specifier(&rule.path)),
             headers: rule.headers.iter().map(header_matcher).collect(),
             ..Default::default()
         }),
         action: Some(action),
-        request_headers_to_add: stripped
-            .map(|prefix| set_header("x-forwarded-prefix", prefix))
-            .into_iter()
-            .collect(),
+        request_headers_to_add: told(&rule.action),
         ..Default::default()
-    }
+    };
+    joined(&message, &FilterSettings { typed_per_filter_config: filters::of_rule(rule) })
+}
+
+/// What the next hop is told by headers.
+fn told(action: &Action) -> Vec<HeaderValueOption> {
+    let Action::Forward(forward) = action else { return vec![] };
+    let stripped = forward.stripped.as_ref();
+    let prefix = stripped.map(|prefix| set_header("x-forwarded-prefix", prefix));
+    let conversion = forward.conversion.as_ref();
+    let conversion = conversion.map(|what| set_header(CONVERT_HEADER, &what.to_string()));
+    prefix.into_iter().chain(conversion).collect()
 }
 
 /// `/orders` takes whole path segments (Envoy's `path_separated_prefix`, which may not end with a slash).

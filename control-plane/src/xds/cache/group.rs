@@ -63,11 +63,7 @@ pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
     match key.role {
         ProxyRole::Router => Reach { tables: vec![router::table(model)], ..Reach::default() },
         ProxyRole::Gateway => Reach {
-            tables: system()
-                .map(|name| {
-                    vec![gateway::mesh_table(model, name), gateway::ingress_table(model, name)]
-                })
-                .unwrap_or_default(),
+            tables: system().map(|name| gateway_tables(model, key, name)).unwrap_or_default(),
             ..Reach::default()
         },
         ProxyRole::Sidecar => {
@@ -87,6 +83,16 @@ pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
             }
         }
     }
+}
+
+fn gateway_tables(model: &MeshModel, key: &GroupKey, name: &SystemName) -> Vec<RouteTable> {
+    let app = key.services.first().filter(|_| key.has_app);
+    let mut tables =
+        vec![gateway::mesh_table(model, name, app), gateway::ingress_table(model, name, app)];
+    if key.has_egress {
+        tables.push(gateway::application_table(model, name));
+    }
+    tables
 }
 
 /// What a sidecar calls: its bootstrap's word, else the union of its services' registrations.
@@ -135,6 +141,8 @@ impl Group {
         self.built_from = Some(BuiltFrom { system, directory, exposed });
         let reach = reach(model, key);
         self.targets = reach.tables.iter().flat_map(RouteTable::targets).collect();
+        // The application beside a proxy has a port of its own at each: its cluster is the member's.
+        self.targets.retain(|target| !matches!(target, Target::App(_)));
         self.targets.extend(reach.tcp.values().map(|(target, _)| target.clone()));
         self.tcp = reach.tcp;
         let (mut clusters, mut endpoints) = (BTreeMap::new(), BTreeMap::new());

@@ -12,11 +12,10 @@ use serde_json::Value;
 
 use super::{Findings, KeyPath};
 use crate::name::{ServiceName, SystemName};
-use crate::registration::check_path;
-use crate::system::{
-    AuthChoice, AuthMethod, Canary, Convert, Jwks, Retries, Route, RouteMatch, ServicePolicy,
-    SystemDocument,
-};
+use crate::system::{Canary, Retries, ServicePolicy, SystemDocument};
+
+mod admission;
+mod routes;
 
 /// Adds a problem for everything that cannot work although its shape is right.
 pub(super) fn check(document: &Value, expected_name: Option<&str>, findings: &mut Findings<'_>) {
@@ -27,14 +26,14 @@ pub(super) fn check(document: &Value, expected_name: Option<&str>, findings: &mu
         let message = format!("expected {expected}, the name under which the document is kept");
         findings.add(&KeyPath::of("name"), message);
     }
-    let declared = auth(document, findings);
+    let declared = admission::declared(document, findings);
     if let Some(choice) = part(document.get("default_auth")) {
-        check_auth(&choice, &declared, &KeyPath::of("default_auth"), findings);
+        admission::choice(&choice, &declared, &KeyPath::of("default_auth"), findings);
     }
     unique_list(document, "hosts", findings);
     unique_list(document, "external", findings);
     callers(document, name.as_ref(), findings);
-    routes(document, &declared, findings);
+    routes::check(document, &declared, findings);
     if let Some(canary) = part::<Canary>(document.pointer("/tracks/canary"))
         && let Some(header) = &canary.header
     {
@@ -62,7 +61,12 @@ pub(super) fn check_services(
         }
     };
     for (index, route) in document.routes.iter().enumerate() {
-        check(&route.to, KeyPath::of("routes").index(index).key("to"));
+        let path = KeyPath::of("routes").index(index);
+        let answering = route.to.iter().flat_map(|to| to.shares()).map(|(service, _)| service);
+        answering.for_each(|service| check(service, path.clone().key("to")));
+        if let Some(mirror) = &route.mirror {
+            check(&mirror.to, path.key("mirror").key("to"));
+        }
     }
     for (index, name) in document.external.iter().enumerate() {
         check(name, KeyPath::of("external").index(index));
@@ -78,90 +82,6 @@ fn part<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
 
 fn items<'a>(document: &'a Value, key: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
     document.get(key).and_then(Value::as_array).into_iter().flatten().enumerate()
-}
-
-/// Checks each declared way; gives their names, those with problems too.
-fn auth(document: &Value, findings: &mut Findings<'_>) -> BTreeSet<String> {
-    let mut declared = BTreeSet::new();
-    for (name, method) in document.get("auth").and_then(Value::as_object).into_iter().flatten() {
-        let path = KeyPath::of("auth").key(name);
-        declared.insert(name.clone());
-        if name == "none" {
-            findings.add(&path, "the word none means no authentication: choose another name");
-        }
-        match part(Some(method)) {
-            Some(AuthMethod::Jwt(jwt)) => {
-                check_jwks(&jwt.jwks, &path.key("jwt").key("jwks"), findings);
-            }
-            Some(AuthMethod::ApiKey(key)) => {
-                let path = path.key("api_key");
-                check_header(&key.header, &path.clone().key("header"), findings);
-                if key.keys.trim_matches('/').is_empty() {
-                    findings.add(&path.key("keys"), "expected a folder of Consul's KV");
-                }
-            }
-            None => {}
-        }
-    }
-    declared
-}
-
-fn check_jwks(jwks: &Jwks, path: &KeyPath, findings: &mut Findings<'_>) {
-    match jwks {
-        Jwks::Url(url) => {
-            let is_url = url
-                .strip_prefix("https://")
-                .or_else(|| url.strip_prefix("http://"))
-                .is_some_and(|rest| {
-                    !rest.is_empty()
-                        && !rest.starts_with('/')
-                        && rest.bytes().all(|byte| byte.is_ascii_graphic())
-                });
-            if !is_url {
-                findings.add(&path.clone().key("url"), "expected an http:// or https:// address");
-            }
-        }
-        Jwks::Inline(text) => {
-            let path = path.clone().key("inline");
-            match serde_json::from_str::<Value>(text) {
-                Err(error) => findings.add(&path, format!("not JSON: {error}")),
-                Ok(set) if set.get("keys").and_then(Value::as_array).is_none_or(Vec::is_empty) => {
-                    findings
-                        .add(&path, "expected a JSON object with a list keys that is not empty");
-                }
-                Ok(_) => {}
-            }
-        }
-    }
-}
-
-fn check_auth(
-    choice: &AuthChoice,
-    declared: &BTreeSet<String>,
-    path: &KeyPath,
-    findings: &mut Findings<'_>,
-) {
-    let undeclared =
-        |name: &str| format!("{name:?} is not declared under auth; without authentication: none");
-    match choice {
-        AuthChoice::One(name) if name == "none" || declared.contains(name) => {}
-        AuthChoice::One(name) => findings.add(path, undeclared(name)),
-        AuthChoice::AnyOf(names) if names.is_empty() => {
-            findings.add(path, "the list is empty: name a way, or write none");
-        }
-        AuthChoice::AnyOf(names) => {
-            for (index, name) in names.iter().enumerate() {
-                let path = path.clone().index(index);
-                if name == "none" {
-                    findings.add(&path, "none stands alone: it would make the other ways moot");
-                } else if !declared.contains(name) {
-                    findings.add(&path, undeclared(name));
-                } else if names.iter().take(index).any(|earlier| earlier == name) {
-                    findings.add(&path, format!("{name} is named twice"));
-                }
-            }
-        }
-    }
 }
 
 fn callers(document: &Value, own: Option<&SystemName>, findings: &mut Findings<'_>) {
@@ -183,53 +103,6 @@ fn unique_list(document: &Value, key: &str, findings: &mut Findings<'_>) {
             findings.add(&path, format!("{text} is already {key}[{earlier}]"));
         }
     }
-}
-
-fn routes(document: &Value, declared: &BTreeSet<String>, findings: &mut Findings<'_>) {
-    let mut prefixes: BTreeMap<String, usize> = BTreeMap::new();
-    let mut exact: BTreeMap<String, usize> = BTreeMap::new();
-    for (index, value) in items(document, "routes") {
-        let Some(route) = part::<Route>(Some(value)) else { continue };
-        let path = KeyPath::of("routes").index(index);
-        if let Some(choice) = &route.auth {
-            check_auth(choice, declared, &path.clone().key("auth"), findings);
-        }
-        if let Some(retries) = &route.retries {
-            check_retries(retries, &path.clone().key("retries"), findings);
-        }
-        if let Some(Convert { grpc }) = &route.convert
-            && grpc.is_empty()
-        {
-            findings
-                .add(&path.clone().key("convert").key("grpc"), "name at least one gRPC service");
-        }
-        let (key, text, taken) = match &route.matches {
-            RouteMatch::Prefix(prefix) => ("prefix", prefix, covering(&prefixes, prefix)),
-            RouteMatch::Path(text) => {
-                let same = exact.get(text).copied();
-                ("path", text, same.or_else(|| covering(&prefixes, text)))
-            }
-        };
-        let path = path.key("match").key(key);
-        if let Err(reason) = check_path(text) {
-            findings.add(&path, reason);
-        } else if let Some(earlier) = taken {
-            findings.add(&path, format!("never reached: routes[{earlier}] takes these requests"));
-        }
-        match &route.matches {
-            RouteMatch::Prefix(prefix) => prefixes.entry(prefix.clone()).or_insert(index),
-            RouteMatch::Path(text) => exact.entry(text.clone()).or_insert(index),
-        };
-    }
-}
-
-/// The earliest route whose prefix takes everything that this path or prefix would.
-fn covering(prefixes: &BTreeMap<String, usize>, path: &str) -> Option<usize> {
-    let covers = |prefix: &str| {
-        let prefix = prefix.trim_end_matches('/');
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    prefixes.iter().filter(|(prefix, _)| covers(prefix)).map(|(_, index)| *index).min()
 }
 
 fn check_retries(retries: &Retries, path: &KeyPath, findings: &mut Findings<'_>) {

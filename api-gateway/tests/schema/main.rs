@@ -1,0 +1,9 @@
+//! Schemas of real gRPC servers, the document that describes them, and the pages that show them.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::panic, reason = "a test that cannot go on fails")]
+
+mod file;
+mod harness;
+mod lies;
+mod reflection;
+mod rolling;

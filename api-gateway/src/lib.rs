@@ -15,6 +15,12 @@
 //! **Invariants**: it reads no System document: each request brings what its route says, written by Envoy; services are
 //! reached through the gateway's own Envoy only; what cannot be decided is refused.
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod metrics;
+pub mod server;
+
 pub mod openapi;
 pub mod schema;
 pub mod transcode;

@@ -129,6 +129,19 @@ impl Schemas {
         }
     }
 
+    /// Hints at a change without waiting for what comes of it.
+    pub fn doubt(&self, text: &str) {
+        let Some(entry) = self.snapshot.borrow().get(text).cloned() else { return };
+        if !entry.usage.may_ask(self.now(), self.pace.pause) {
+            return;
+        }
+        let (answer, _) = oneshot::channel();
+        let conversion = entry.conversion.clone();
+        let question = Question::Look { conversion, is_doubt: true, answer };
+        // A full queue means that much is asked already; the source is looked at again by itself.
+        self.questions.try_send(question).unwrap_or_default();
+    }
+
     /// Has these looked at from now on, before requests for them come; replaces the list before.
     pub async fn list(&self, conversions: Vec<Conversion>) {
         // The owner is gone only at the end of the process, which has no use for schemas.

@@ -52,6 +52,11 @@ impl Refusal {
         Self::new(Code::InvalidArgument, message)
     }
 
+    /// Nothing can be converted now; `why` says what to do.
+    pub fn unavailable(why: impl Into<String>) -> Self {
+        Self::new(Code::Unavailable, why)
+    }
+
     /// A field of the request is wrong; it is named in a `google.rpc.BadRequest` too.
     pub(super) fn field(path: &str, why: &str) -> Self {
         let mut refusal = Self::invalid(format!("field `{path}`: {why}"));
@@ -97,7 +102,8 @@ impl Refusal {
         self.status
     }
 
-    pub(super) fn into_response(self) -> Response<AnswerBody> {
+    /// As the answer to a client.
+    pub fn into_response(self) -> Response<AnswerBody> {
         let body = encode::to_bytes(&self.status).unwrap_or_else(|_| Bytes::from_static(b"{}"));
         let mut response = Response::new(AnswerBody::whole(body));
         *response.status_mut() = self.http;

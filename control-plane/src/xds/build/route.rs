@@ -50,6 +50,8 @@ pub fn routes(table: &RouteTable) -> Arc<Encoded> {
         } else {
             vec![]
         },
+        // The table's removals come first, so that a route can write what clients may not.
+        most_specific_header_mutations_wins: true,
         // Clusters arrive before the routes that name them; Envoy need not refuse a table over one of them.
         validate_clusters: no(),
         ..Default::default()

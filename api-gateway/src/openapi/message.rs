@@ -60,7 +60,7 @@ impl Messages {
 
     /// A reference to a message, which becomes a component.
     pub(super) fn message(&mut self, message: &MessageDescriptor) -> Value {
-        let name = format!("{}{}", self.prefix, message.full_name());
+        let name = self.name(message);
         let reference = json!({"$ref": reference(&name)});
         if let Entry::Vacant(place) = self.components.entry(name) {
             // Holds the place until `complete`, so that it is not opened twice.
@@ -117,8 +117,14 @@ impl Messages {
             let schema = well_known(&message).unwrap_or_else(|| {
                 with_comment(self.object(&message), comments::of_message(&message))
             });
-            self.components.insert(format!("{}{}", self.prefix, message.full_name()), schema);
+            self.components.insert(self.name(&message), schema);
         }
+    }
+
+    /// Well-known types are the same everywhere.
+    fn name(&self, message: &MessageDescriptor) -> String {
+        let prefix = if well_known(message).is_some() { "" } else { &self.prefix };
+        format!("{prefix}{}", message.full_name())
     }
 
     /// All components so far.

@@ -123,7 +123,8 @@ fn request_body(binding: &Binding, messages: &mut Messages) -> Option<Value> {
         Body::Whole => of_message(&binding.rpc.input(), messages),
         Body::Field(field) => of_field(field, messages),
     };
-    Some(json!({"required": true, "content": content}))
+    // No body is an empty message: not required.
+    Some(json!({"content": content}))
 }
 
 fn responses(binding: &Binding, route: &DescribedRoute, messages: &mut Messages) -> Value {

@@ -100,7 +100,8 @@ pub(super) fn is_reachable(route: &DescribedRoute, binding: &Binding) -> bool {
     let template = binding.template.to_string();
     let literal = template.split(['{', '*']).next().unwrap_or_default();
     // A prefix may reach into a wildcard; which part of one a rewritten prefix stands for cannot be written as a path.
-    literal.starts_with(inside) || (route.rewrite.is_none() && inside.starts_with(literal))
+    let may_reach = route.rewrite.is_none() && literal.len() < template.len();
+    literal.starts_with(inside) || (may_reach && inside.starts_with(literal))
 }
 
 /// The path with a place for each parameter, and these.

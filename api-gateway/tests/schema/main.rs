@@ -5,5 +5,6 @@
 mod file;
 mod harness;
 mod lies;
+mod openapi;
 mod reflection;
 mod rolling;

@@ -105,15 +105,15 @@ impl Draft {
             let service = binding.rpc.parent_service();
             let comment = comments::of_service(service);
             self.tags.insert(service.full_name().to_owned(), comment);
-            if !self.paths.insert(route, binding, |names| {
+            let described = self.paths.insert(route, binding, |names| {
                 let id = self.operations.entry(binding.rpc.full_name().to_owned()).or_default();
                 *id += 1;
                 operation.finish(names, *id)
-            }) {
+            });
+            if let Err(why) = described {
                 let (method, template) = (&binding.method, &binding.template);
                 let name = binding.rpc.full_name();
-                self.missing
-                    .push(format!("`{method} {template}` ({name}): OpenAPI has no such method"));
+                self.missing.push(format!("`{method} {template}` ({name}): {why}"));
             }
         }
     }

@@ -6,5 +6,6 @@ mod file;
 mod harness;
 mod lies;
 mod openapi;
+mod pages;
 mod reflection;
 mod rolling;

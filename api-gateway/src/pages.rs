@@ -69,6 +69,8 @@ impl Pages {
             .try_it_out_enabled(true)
             .display_request_duration(true)
             .filter(true)
+            // Without the field that loads a document from any address.
+            .use_base_layout()
             // Its default sends the document to a public service.
             .validator_url("none");
         Router::new()
@@ -100,7 +102,11 @@ impl Pages {
 }
 
 async fn openapi(State(pages): State<Pages>, headers: HeaderMap) -> Response {
-    let document = pages.document();
+    // A large schema takes a while: beside the threads that serve requests.
+    let Ok(document) = tokio::task::spawn_blocking(move || pages.document()).await else {
+        let failed = "the document cannot be made of these schemas; the log says why";
+        return (StatusCode::INTERNAL_SERVER_ERROR, failed).into_response();
+    };
     let caching =
         [(ETAG, document.etag.clone()), (CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
     if headers.get(IF_NONE_MATCH) == Some(&document.etag) {

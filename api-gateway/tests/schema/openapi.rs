@@ -107,7 +107,7 @@ async fn every_reference_leads_somewhere_and_every_parameter_stands_in_its_path(
                 .collect();
             let named: BTreeSet<String> = path
                 .split_inclusive('}')
-                .filter_map(|part| part.rfind('{').map(|at| part[at..].to_owned()))
+                .filter_map(|part| part.rsplit_once('{').map(|(_, name)| format!("{{{name}")))
                 .collect();
             assert_eq!(in_path, named, "{method} {path}");
         }

@@ -6,6 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::{
+    HeaderMutation as MutationRule, header_mutation as mutation_rule,
+};
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{
+    HeaderMutation, Mutations,
+};
 use envoy_types::pb::envoy::extensions::filters::http::on_demand::v3::{OnDemand, OnDemandCds};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -14,16 +22,43 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::RouteRule;
+use crate::mesh::{RouteRule, Transport};
 use crate::xds::build::{cluster, duration, pack};
 
 /// How long a request waits for a cluster that the proxy has yet to be told of; answers come within milliseconds.
 const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The filters of a listener, in the order in which a request meets them.
-pub(super) fn chain(waits: bool) -> Vec<HttpFilter> {
-    let waiting = waits.then(on_demand);
-    waiting.into_iter().chain([filter("envoy.filters.http.router", &Router::default())]).collect()
+pub(super) fn chain(transport: &Transport, waits: bool) -> Vec<HttpFilter> {
+    let http3 = match transport {
+        Transport::Tls { http3: Some(port), .. } => Some(*port),
+        Transport::Tls { http3: None, .. } | Transport::Plain | Transport::Quic { .. } => None,
+    };
+    let router = filter("envoy.filters.http.router", &Router::default());
+    http3.map(advertise).into_iter().chain(waits.then(on_demand)).chain([router]).collect()
+}
+
+/// Tells clients that the same is to be had over HTTP/3 (RFC 7838).
+fn advertise(port: u16) -> HttpFilter {
+    let alternative = HeaderValueOption {
+        header: Some(HeaderValue {
+            key: "alt-svc".to_owned(),
+            value: format!("h3=\":{port}\"; ma=86400"),
+            ..Default::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    };
+    let config = HeaderMutation {
+        mutations: Some(Mutations {
+            response_mutations: vec![MutationRule {
+                action: Some(mutation_rule::Action::Append(alternative)),
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    filter("envoy.filters.http.header_mutation", &config)
 }
 
 /// What a route sets for the filters, by the filters' names.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`schema`] knows what gRPC services look like, [`transcode`] speaks REST on one side and gRPC on the other,
-//! [`openapi`] describes that to people and their tools.
+//! [`openapi`] describes that to people and their tools, [`pages`] shows it to them.
 //!
 //! **Invariants**: it reads no System document: each request brings what its route says, written by Envoy; services are
 //! reached through the gateway's own Envoy only; what cannot be decided is refused.
@@ -22,5 +22,6 @@ pub mod metrics;
 pub mod server;
 
 pub mod openapi;
+pub mod pages;
 pub mod schema;
 pub mod transcode;

@@ -23,7 +23,8 @@ use serde_json::{Map, Value, json};
 
 use crate::schema::{Entry, Snapshot};
 use crate::transcode::{Api, Binding};
-use message::Messages;
+use comments::Comments;
+use message::{Messages, error_components};
 use operation::{Operation, error_responses};
 use path::Paths;
 
@@ -67,8 +68,7 @@ pub struct DescribedRoute {
 
 /// The document, as JSON.
 pub fn document(described: &Described, schemas: &Snapshot) -> Value {
-    let components = Messages::of_errors().into_components();
-    let mut draft = Draft { components, ..Draft::default() };
+    let mut draft = Draft { components: error_components(), ..Draft::default() };
     for route in &described.routes {
         let text = route.conversion.to_string();
         match schemas.get(&text).and_then(|entry| newest(entry)) {
@@ -99,21 +99,22 @@ struct Draft {
 
 impl Draft {
     fn describe(&mut self, route: &DescribedRoute, api: &Api) {
-        let (messages, operations) = self.compatible(route, api);
-        self.components.extend(messages.into_components());
+        let comments = Comments::of(api.pool());
+        let (components, operations) = self.compatible(route, api, &comments);
+        self.components.extend(components);
         for (binding, operation) in operations {
             let service = binding.rpc.parent_service();
-            let comment = comments::of_service(service);
+            let comment = comments.of_service(service);
             self.tags.insert(service.full_name().to_owned(), comment);
-            if !self.paths.insert(route, binding, |names| {
+            let described = self.paths.insert(route, binding, |names| {
                 let id = self.operations.entry(binding.rpc.full_name().to_owned()).or_default();
                 *id += 1;
                 operation.finish(names, *id)
-            }) {
+            });
+            if let Err(why) = described {
                 let (method, template) = (&binding.method, &binding.template);
                 let name = binding.rpc.full_name();
-                self.missing
-                    .push(format!("`{method} {template}` ({name}): OpenAPI has no such method"));
+                self.missing.push(format!("`{method} {template}` ({name}): {why}"));
             }
         }
     }
@@ -124,12 +125,13 @@ impl Draft {
         &self,
         route: &DescribedRoute,
         api: &'a Api,
-    ) -> (Messages, Vec<(&'a Binding, Operation)>) {
+        comments: &Comments,
+    ) -> (BTreeMap<String, Value>, Vec<(&'a Binding, Operation)>) {
         let service = route.conversion.service.as_str();
         let mut prefix = String::new();
         let mut attempt = 1;
         loop {
-            let mut messages = Messages::new(&prefix);
+            let mut messages = Messages::new(&prefix, comments);
             let bindings = api.bindings().iter().filter(|one| path::is_reachable(route, one));
             let operations = bindings
                 .map(|binding| (binding, Operation::new(binding, route, &mut messages)))
@@ -139,7 +141,7 @@ impl Draft {
                 self.components.get(name).is_some_and(|known| known != value)
             };
             if !messages.components().iter().any(differs) {
-                return (messages, operations);
+                return (messages.into_components(), operations);
             }
             prefix =
                 if attempt == 1 { format!("{service}.") } else { format!("{service}-{attempt}.") };

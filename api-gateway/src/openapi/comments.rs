@@ -1,48 +1,71 @@
 //! Comments of `.proto` files, where descriptors carry them.
 //!
-//! In: descriptors with their paths into a file. Out: text. Compilers strip comments from what most services hand out by
+//! In: a schema. Out: the comment of each of its parts. Compilers strip comments from what most services hand out by
 //! reflection; descriptor files have them when made with `protoc --include_source_info`.
 
+use std::collections::BTreeMap;
+
 use prost_reflect::{
-    EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor, MethodDescriptor,
+    DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor, MethodDescriptor,
     ServiceDescriptor,
 };
 
-/// The comment above a gRPC service.
-pub(super) fn of_service(service: &ServiceDescriptor) -> Option<String> {
-    at(&service.parent_file(), service.path())
+/// All comments of a schema, by file and place in it.
+#[derive(Debug, Default)]
+pub(super) struct Comments(BTreeMap<String, BTreeMap<Vec<i32>, String>>);
+
+impl Comments {
+    /// Reads them once: files have thousands.
+    pub(super) fn of(pool: &DescriptorPool) -> Self {
+        let files = pool.file_descriptor_protos().map(|file| {
+            let locations = file.source_code_info.iter().flat_map(|info| &info.location);
+            let comments = locations.filter_map(|location| {
+                let text = location.leading_comments().to_owned() + location.trailing_comments();
+                Some((location.path.clone(), clean(&text)?))
+            });
+            (file.name().to_owned(), comments.collect())
+        });
+        Self(files.collect())
+    }
+
+    /// The comment above a gRPC service.
+    pub(super) fn of_service(&self, service: &ServiceDescriptor) -> Option<String> {
+        self.at(service.parent_file().name(), service.path())
+    }
+
+    /// The comment above a method.
+    pub(super) fn of_method(&self, method: &MethodDescriptor) -> Option<String> {
+        self.at(method.parent_file().name(), method.path())
+    }
+
+    /// The comment above a message.
+    pub(super) fn of_message(&self, message: &MessageDescriptor) -> Option<String> {
+        self.at(message.parent_file().name(), message.path())
+    }
+
+    /// The comment above a field, or behind it.
+    pub(super) fn of_field(&self, field: &FieldDescriptor) -> Option<String> {
+        self.at(field.parent_file().name(), field.path())
+    }
+
+    /// The comment above an enum.
+    pub(super) fn of_enum(&self, of: &EnumDescriptor) -> Option<String> {
+        self.at(of.parent_file().name(), of.path())
+    }
+
+    fn at(&self, file: &str, path: &[i32]) -> Option<String> {
+        self.0.get(file)?.get(path).cloned()
+    }
 }
 
-/// The comment above a method.
-pub(super) fn of_method(method: &MethodDescriptor) -> Option<String> {
-    at(&method.parent_file(), method.path())
-}
-
-/// The comment above a message.
-pub(super) fn of_message(message: &MessageDescriptor) -> Option<String> {
-    at(&message.parent_file(), message.path())
-}
-
-/// The comment above a field, or behind it.
-pub(super) fn of_field(field: &FieldDescriptor) -> Option<String> {
-    at(&field.parent_file(), field.path())
-}
-
-/// The comment above an enum.
-pub(super) fn of_enum(of: &EnumDescriptor) -> Option<String> {
-    at(&of.parent_file(), of.path())
-}
-
-/// The first paragraph on one line, and all of it.
+/// The first paragraph on one line.
 pub(super) fn summary(comment: &str) -> String {
     let first = comment.split("\n\n").next().unwrap_or_default();
     first.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn at(file: &FileDescriptor, path: &[i32]) -> Option<String> {
-    let locations = &file.file_descriptor_proto().source_code_info.as_ref()?.location;
-    let location = locations.iter().find(|location| location.path == path)?;
-    let comment = location.leading_comments().to_owned() + location.trailing_comments();
+/// Without the space after `//`; nothing when nothing is said.
+fn clean(comment: &str) -> Option<String> {
     let lines = comment.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
     let text = lines.collect::<Vec<_>>().join("\n").trim().to_owned();
     Some(text).filter(|text| !text.is_empty())

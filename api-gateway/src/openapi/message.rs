@@ -11,7 +11,7 @@ use std::collections::btree_map::Entry;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 use serde_json::{Map, Value, json};
 
-use super::comments;
+use super::comments::Comments;
 use super::scalar::{scalar, well_known};
 
 /// The component that every error is: a `google.rpc.Status`.
@@ -20,47 +20,28 @@ const ERROR: &str = "Error";
 const ANY: &str = "google.protobuf.Any";
 
 /// Components, and messages that wait to become one.
-pub(super) struct Messages {
+pub(super) struct Messages<'a> {
     prefix: String,
+    comments: &'a Comments,
     components: BTreeMap<String, Value>,
     open: Vec<MessageDescriptor>,
 }
 
-impl Messages {
+impl<'a> Messages<'a> {
     /// None yet; the names of components begin with `prefix`.
-    pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned(), components: BTreeMap::new(), open: Vec::new() }
+    pub(super) fn new(prefix: &str, comments: &'a Comments) -> Self {
+        let (prefix, components) = (prefix.to_owned(), BTreeMap::new());
+        Self { prefix, comments, components, open: Vec::new() }
     }
 
-    /// What errors look like.
-    pub(super) fn of_errors() -> Self {
-        let status = json!({
-            "type": "object",
-            "description": "Why a request failed: a google.rpc.Status.",
-            "properties": {
-                "code": {
-                    "type": "integer",
-                    "format": "int32",
-                    "description": "The code of gRPC, such as 5 for NOT_FOUND.",
-                },
-                "message": {"type": "string", "description": "For people."},
-                "details": {
-                    "type": "array",
-                    "items": {"$ref": reference(ANY)},
-                    "description": "For programs.",
-                },
-            },
-        });
-        let pool = prost_reflect::DescriptorPool::global();
-        let any = pool.get_message_by_name(ANY).and_then(|any| well_known(&any));
-        let any = any.unwrap_or(Value::Bool(true));
-        let components = BTreeMap::from([(ERROR.to_owned(), status), (ANY.to_owned(), any)]);
-        Self { prefix: String::new(), components, open: Vec::new() }
+    /// The comments of the schema.
+    pub(super) fn comments(&self) -> &'a Comments {
+        self.comments
     }
 
     /// A reference to a message, which becomes a component.
     pub(super) fn message(&mut self, message: &MessageDescriptor) -> Value {
-        let name = format!("{}{}", self.prefix, message.full_name());
+        let name = self.name(message);
         let reference = json!({"$ref": reference(&name)});
         if let Entry::Vacant(place) = self.components.entry(name) {
             // Holds the place until `complete`, so that it is not opened twice.
@@ -106,7 +87,7 @@ impl Messages {
         // Aliases of one number.
         names.dedup();
         let schema = json!({"type": "string", "enum": names});
-        self.components.insert(name, with_comment(schema, comments::of_enum(of)));
+        self.components.insert(name, with_comment(schema, self.comments.of_enum(of)));
         reference
     }
 
@@ -115,10 +96,16 @@ impl Messages {
         while let Some(message) = self.open.pop() {
             // Comments of well-known types speak of what is not seen in JSON.
             let schema = well_known(&message).unwrap_or_else(|| {
-                with_comment(self.object(&message), comments::of_message(&message))
+                with_comment(self.object(&message), self.comments.of_message(&message))
             });
-            self.components.insert(format!("{}{}", self.prefix, message.full_name()), schema);
+            self.components.insert(self.name(&message), schema);
         }
+    }
+
+    /// Well-known types are the same everywhere.
+    fn name(&self, message: &MessageDescriptor) -> String {
+        let prefix = if well_known(message).is_some() { "" } else { &self.prefix };
+        format!("{prefix}{}", message.full_name())
     }
 
     /// All components so far.
@@ -135,7 +122,7 @@ impl Messages {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for field in message.fields() {
-            let schema = with_comment(self.field(&field), comments::of_field(&field));
+            let schema = with_comment(self.field(&field), self.comments.of_field(&field));
             properties.insert(field.json_name().to_owned(), with_deprecation(schema, &field));
             if field.is_required() {
                 required.push(field.json_name().to_owned());
@@ -159,6 +146,31 @@ impl Messages {
         }
         Value::Object(object)
     }
+}
+
+/// The components that errors are made of.
+pub(super) fn error_components() -> BTreeMap<String, Value> {
+    let status = json!({
+        "type": "object",
+        "description": "Why a request failed: a google.rpc.Status.",
+        "properties": {
+            "code": {
+                "type": "integer",
+                "format": "int32",
+                "description": "The code of gRPC, such as 5 for NOT_FOUND.",
+            },
+            "message": {"type": "string", "description": "For people."},
+            "details": {
+                "type": "array",
+                "items": {"$ref": reference(ANY)},
+                "description": "For programs.",
+            },
+        },
+    });
+    let pool = prost_reflect::DescriptorPool::global();
+    let any = pool.get_message_by_name(ANY).and_then(|any| well_known(&any));
+    let any = any.unwrap_or(Value::Bool(true));
+    BTreeMap::from([(ERROR.to_owned(), status), (ANY.to_owned(), any)])
 }
 
 /// The component of errors, for responses.

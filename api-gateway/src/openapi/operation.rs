@@ -21,7 +21,11 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    pub(super) fn new(binding: &Binding, route: &DescribedRoute, messages: &mut Messages) -> Self {
+    pub(super) fn new(
+        binding: &Binding,
+        route: &DescribedRoute,
+        messages: &mut Messages<'_>,
+    ) -> Self {
         let rpc = &binding.rpc;
         let (_, parameters) = path::parameters(&binding.template);
         let parameters = parameters.into_iter().map(|one| {
@@ -36,7 +40,7 @@ impl Operation {
             ("responses".to_owned(), responses(binding, route, messages)),
             ("security".to_owned(), route.auth.iter().map(|way| json!({way: []})).collect()),
         ]);
-        let comment = comments::of_method(rpc);
+        let comment = messages.comments().of_method(rpc);
         let mut description: Vec<String> = comment.clone().into_iter().collect();
         if let Some(comment) = &comment {
             rest.insert("summary".to_owned(), Value::from(comments::summary(comment)));
@@ -87,7 +91,7 @@ impl Operation {
 }
 
 /// The schema of a parameter of the path.
-fn schema_of(parameter: &PathParameter, binding: &Binding, messages: &mut Messages) -> Value {
+fn schema_of(parameter: &PathParameter, binding: &Binding, messages: &mut Messages<'_>) -> Value {
     let field = parameter.variable.and_then(|of| binding.captures.get(of)?.last());
     match field.map(FieldDescriptor::kind) {
         _ if parameter.is_part || parameter.is_rest => json!({"type": "string"}),
@@ -117,16 +121,17 @@ fn describe(parameter: &PathParameter, name: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.join(" "))
 }
 
-fn request_body(binding: &Binding, messages: &mut Messages) -> Option<Value> {
+fn request_body(binding: &Binding, messages: &mut Messages<'_>) -> Option<Value> {
     let content = match &binding.body {
         Body::None => return None,
         Body::Whole => of_message(&binding.rpc.input(), messages),
         Body::Field(field) => of_field(field, messages),
     };
-    Some(json!({"required": true, "content": content}))
+    // No body is an empty message: not required.
+    Some(json!({"content": content}))
 }
 
-fn responses(binding: &Binding, route: &DescribedRoute, messages: &mut Messages) -> Value {
+fn responses(binding: &Binding, route: &DescribedRoute, messages: &mut Messages<'_>) -> Value {
     let refer = |name: &str| json!({"$ref": format!("#/components/responses/{name}")});
     let mut responses = Map::new();
     if binding.rpc.is_client_streaming() {
@@ -169,14 +174,14 @@ pub(super) fn error_responses() -> Value {
     Value::Object(known.into_iter().map(response).collect())
 }
 
-fn of_message(message: &MessageDescriptor, messages: &mut Messages) -> Value {
+fn of_message(message: &MessageDescriptor, messages: &mut Messages<'_>) -> Value {
     if message.full_name() == HTTP_BODY {
         return json!({"*/*": {}});
     }
     json!({"application/json": {"schema": messages.message(message)}})
 }
 
-fn of_field(field: &FieldDescriptor, messages: &mut Messages) -> Value {
+fn of_field(field: &FieldDescriptor, messages: &mut Messages<'_>) -> Value {
     match field.kind() {
         Kind::Message(message) if !field.is_list() && message.full_name() == HTTP_BODY => {
             json!({"*/*": {}})

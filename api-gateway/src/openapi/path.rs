@@ -57,35 +57,39 @@ const METHODS: [(Method, &str); 8] = [
 const ANY: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
 impl Paths {
-    /// Adds a binding of a route; `operation` gets the names of the path's parameters. False: OpenAPI has no such method.
-    /// What an earlier route has taken stays with it, as in Envoy.
+    /// Adds a binding of a route; `operation` gets the names of the path's parameters. What an earlier binding has taken
+    /// stays with it, as in Envoy.
+    ///
+    /// # Errors
+    /// Why the binding cannot be described.
     pub(super) fn insert(
         &mut self,
         route: &DescribedRoute,
         binding: &Binding,
         mut operation: impl FnMut(&[String]) -> Value,
-    ) -> bool {
-        let (inside, parameters) = parameters(&binding.template);
-        let (shape, path) = outside(route, &inside, &parameters, binding.template.verb());
-        let names = parameters.into_iter().map(|parameter| parameter.name).collect();
-        let item = self.0.entry(shape).or_insert_with(|| PathItem {
-            path,
-            names,
-            operations: BTreeMap::new(),
-        });
+    ) -> Result<(), &'static str> {
         let is_any = binding.method.as_str() == "*";
         let known = METHODS.iter().filter(|(method, name)| match is_any {
             true => ANY.contains(name),
             false => *method == binding.method,
         });
         let known: Vec<&'static str> = known.map(|(_, name)| *name).collect();
-        for name in &known {
+        if known.is_empty() {
+            return Err("OpenAPI has no such method");
+        }
+        let (inside, parameters) = parameters(&binding.template);
+        let (shape, path) = outside(route, &inside, &parameters, binding.template.verb());
+        let names = parameters.into_iter().map(|parameter| parameter.name).collect();
+        let new = || PathItem { path, names, operations: BTreeMap::new() };
+        let item = self.0.entry(shape).or_insert_with(new);
+        let before = item.operations.len();
+        for name in known {
             item.operations.entry(name).or_insert_with(|| operation(&item.names));
         }
-        if item.operations.is_empty() {
-            self.0.retain(|_, item| !item.operations.is_empty());
+        if item.operations.len() == before {
+            return Err("OpenAPI cannot tell its path from one that is described");
         }
-        !known.is_empty()
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Value {
@@ -100,7 +104,8 @@ pub(super) fn is_reachable(route: &DescribedRoute, binding: &Binding) -> bool {
     let template = binding.template.to_string();
     let literal = template.split(['{', '*']).next().unwrap_or_default();
     // A prefix may reach into a wildcard; which part of one a rewritten prefix stands for cannot be written as a path.
-    literal.starts_with(inside) || (route.rewrite.is_none() && inside.starts_with(literal))
+    let may_reach = route.rewrite.is_none() && literal.len() < template.len();
+    literal.starts_with(inside) || (may_reach && inside.starts_with(literal))
 }
 
 /// The path with a place for each parameter, and these.

@@ -2,24 +2,25 @@
 //!
 //! In: a binding. Out: the parameters, nested fields with dots, as `price.units=1`.
 //!
-//! **Invariants**: a message inside itself is entered once; the number of parameters is bounded, and the document says
-//! when there are more. Maps, repeated messages and messages of free form cannot stand in a query.
+//! **Invariants**: a message inside itself is entered once; number and depth of parameters are bounded, and the document
+//! says when there are more. Maps, repeated messages and messages of free form cannot stand in a query.
 
 use std::collections::BTreeSet;
 
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value, json};
 
-use super::comments;
 use super::message::Messages;
 use super::scalar::{well_known, wrapped};
 use crate::transcode::{Binding, Body};
 
 /// More are not listed for one operation.
 const MOST: usize = 200;
+/// Messages within messages; deeper fields are not listed.
+const DEEPEST: usize = 8;
 
 /// The query parameters of a binding, and whether there are more than are listed.
-pub(super) fn parameters(binding: &Binding, messages: &mut Messages) -> (Vec<Value>, bool) {
+pub(super) fn parameters(binding: &Binding, messages: &mut Messages<'_>) -> (Vec<Value>, bool) {
     let body = match &binding.body {
         Body::Whole => return (Vec::new(), false),
         Body::Field(field) => Some(field.full_name().to_owned()),
@@ -34,24 +35,30 @@ pub(super) fn parameters(binding: &Binding, messages: &mut Messages) -> (Vec<Val
         messages,
         inside: Vec::new(),
         found: Vec::new(),
+        is_cut: false,
     };
     walk.message(&binding.rpc.input(), &mut Vec::new());
-    let is_more = walk.found.len() > MOST;
+    let is_more = walk.is_cut || walk.found.len() > MOST;
     walk.found.truncate(MOST);
     (walk.found, is_more)
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'c> {
     bound: BTreeSet<Vec<String>>,
     body: Option<String>,
-    messages: &'a mut Messages,
+    messages: &'a mut Messages<'c>,
     inside: Vec<String>,
     found: Vec<Value>,
+    is_cut: bool,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn message(&mut self, message: &MessageDescriptor, path: &mut Vec<FieldDescriptor>) {
-        if self.inside.iter().any(|name| name == message.full_name()) || self.found.len() > MOST {
+        if self.inside.iter().any(|name| name == message.full_name()) {
+            return;
+        }
+        if self.inside.len() == DEEPEST || self.found.len() > MOST {
+            self.is_cut = true;
             return;
         }
         self.inside.push(message.full_name().to_owned());
@@ -83,7 +90,7 @@ impl Walk<'_> {
         let names: Vec<&str> = path.iter().map(FieldDescriptor::json_name).collect();
         let mut parameter = json!({"name": names.join("."), "in": "query", "schema": schema});
         if let (Some(parameter), Some(comment)) =
-            (parameter.as_object_mut(), comments::of_field(field))
+            (parameter.as_object_mut(), self.messages.comments().of_field(field))
         {
             parameter.insert("description".to_owned(), Value::from(comment));
         }

@@ -46,7 +46,7 @@ pub struct Reflection {
     pub egress: Uri,
     /// How much of a schema is read.
     pub limits: Limits,
-    /// How long one question may take.
+    /// How long one question may take: less than a request waits, so that it gets the reason.
     pub deadline: Duration,
 }
 

@@ -86,6 +86,17 @@ impl Snapshot {
         self.entries().map(|entry| entry.status(now)).collect()
     }
 
+    /// Whether the other has the same versions of the same conversions, whenever they were seen.
+    pub fn has_versions_of(&self, other: &Self) -> bool {
+        let versions = |snapshot: &Self| {
+            let of_entry = |(text, entry): (&String, &Arc<Entry>)| {
+                (text.clone(), entry.versions.iter().map(|version| version.id).collect::<Vec<_>>())
+            };
+            snapshot.entries.iter().map(of_entry).collect::<Vec<_>>()
+        };
+        versions(self) == versions(other)
+    }
+
     /// How many there are.
     pub fn counts(&self) -> Counts {
         let count = |of: fn(&Entry) -> usize| self.entries().map(|entry| of(entry)).sum();

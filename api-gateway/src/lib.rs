@@ -9,10 +9,12 @@
 //!                                                  ▲ schema ◀─ reflection (through egress), descriptor files
 //! ```
 //!
-//! [`schema`] knows what gRPC services look like, [`transcode`] speaks REST on one side and gRPC on the other.
+//! [`authz`] decides who passes, [`keys`] knows the API keys, [`schema`] knows what gRPC services look like, [`transcode`] speaks REST on one side and gRPC on the other.
 //!
 //! **Invariants**: it reads no System document: each request brings what its route says, written by Envoy; services are
 //! reached through the gateway's own Envoy only; what cannot be decided is refused.
 
+pub mod authz;
+pub mod keys;
 pub mod schema;
 pub mod transcode;

@@ -161,13 +161,18 @@ fn authentication_must_be_declared_and_none_stands_alone() {
         ],
     );
     check(
-        "auth:\n  none: {api_key: {header: X-Key, keys: /}}\n  a: {jwt: {issuer: i, jwks: {inline: '{}'}}}\n  b: {jwt: {issuer: i, jwks: {url: 'id.example.com'}}}\n",
+        "auth:\n  none: {api_key: {header: X-Key, keys: mesh/keys/a}}\n  a: {jwt: {issuer: i, jwks: {inline: '{}'}}}\n  b: {jwt: {issuer: i, jwks: {url: 'id.example.com'}}}\n",
         &[
             "4: auth.none: the word none means no authentication: choose another name",
             "4: auth.none.api_key.header: \"X-Key\" is not a header name: lower-case letters, digits and '-'",
-            "4: auth.none.api_key.keys: expected a folder of Consul's KV",
             "5: auth.a.jwt.jwks.inline: expected a JSON object with a list keys that is not empty",
             "6: auth.b.jwt.jwks.url: expected an http:// or https:// address",
+        ],
+    );
+    check(
+        "auth: {partners: {api_key: {header: x-key, keys: mesh/systems}}}\n",
+        &[
+            "3: auth.partners.api_key.keys: \"mesh/systems\" is not a folder for keys: write one below mesh/keys/, such as mesh/keys/trading, in lower case and without a slash at the end",
         ],
     );
 }

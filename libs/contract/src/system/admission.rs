@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::duration::Span;
+use crate::keys::KeyFolder;
 
 /// A way to prove who calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -58,8 +59,8 @@ pub enum Jwks {
 pub struct ApiKey {
     /// The header that carries it.
     pub header: String,
-    /// The Consul KV folder of the keys' hashes.
-    pub keys: String,
+    /// The folder of Consul's KV that holds the keys' hashes, below `mesh/keys/`.
+    pub keys: KeyFolder,
 }
 
 /// One way, or several of which one must succeed. `none` stands alone.

@@ -21,11 +21,7 @@ pub(super) fn declared(document: &Value, findings: &mut Findings<'_>) -> BTreeSe
                 check_jwks(&jwt.jwks, &path.key("jwt").key("jwks"), findings);
             }
             Some(AuthMethod::ApiKey(key)) => {
-                let path = path.key("api_key");
-                check_header(&key.header, &path.clone().key("header"), findings);
-                if key.keys.trim_matches('/').is_empty() {
-                    findings.add(&path.key("keys"), "expected a folder of Consul's KV");
-                }
+                check_header(&key.header, &path.key("api_key").key("header"), findings);
             }
             None => {}
         }

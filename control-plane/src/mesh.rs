@@ -42,8 +42,8 @@ pub mod router;
 pub mod split;
 pub mod target;
 
-pub use admission::Admission;
-pub use target::{ClusterSpec, Discovery, Endpoint, Target};
+pub use admission::{Admission, Checkpoint, Guard};
+pub use target::{ClusterSpec, Discovery, Endpoint, Target, TlsName};
 
 /// The mesh as one catalog snapshot has it.
 #[derive(Debug, Clone, Default)]
@@ -247,6 +247,8 @@ pub enum ListenerKind {
         table: String,
         /// Whether clients outside the mesh connect here.
         faces: Faces,
+        /// What is checked of what comes from the Router.
+        checkpoint: Option<Arc<Checkpoint>>,
     },
     /// Bytes to a target.
     Tcp {

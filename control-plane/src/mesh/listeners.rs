@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use contract::name::ServiceName;
 use contract::node::{NodeMetadata, NodeService, ProxyRole};
 use contract::registration::Protocol;
 
 use crate::mesh::{
-    Faces, ListenerKind, ListenerView, MeshModel, Origin, Target, egress, gateway, router,
+    Faces, ListenerKind, ListenerView, MeshModel, Origin, Target, admission, egress, gateway,
+    router,
 };
 
 /// Where TCP upstreams listen, by port.
@@ -20,7 +22,7 @@ pub fn listeners(model: &MeshModel, node: &NodeMetadata, tcp: &TcpListeners) -> 
     for service in &node.services {
         match node.role {
             ProxyRole::Sidecar => listeners.push(inbound(model, node, service)),
-            ProxyRole::Gateway => gateway_listeners(node, service, &mut listeners),
+            ProxyRole::Gateway => gateway_listeners(model, node, service, &mut listeners),
             ProxyRole::Router => listeners.push(routed(
                 "router",
                 SocketAddr::new(node.bind, service.inbound),
@@ -79,6 +81,7 @@ fn inbound_name(service: &ServiceName) -> String {
 }
 
 fn gateway_listeners(
+    model: &MeshModel,
     node: &NodeMetadata,
     service: &NodeService,
     listeners: &mut Vec<ListenerView>,
@@ -92,13 +95,21 @@ fn gateway_listeners(
         "services",
     ));
     if let Some(port) = service.ingress {
-        listeners.push(routed(
-            "ingress",
-            at(port),
-            gateway::INGRESS_TABLE,
-            Faces::Proxies,
-            "services",
-        ));
+        let app = service.app.is_some().then_some(&service.name);
+        let system = node.system.as_ref();
+        let checkpoint = system.and_then(|system| admission::checkpoint(model, system, app));
+        let kind = ListenerKind::Routed {
+            table: gateway::INGRESS_TABLE.to_owned(),
+            faces: Faces::Proxies,
+            checkpoint: checkpoint.map(Arc::new),
+        };
+        let origin = Origin::Bootstrap("services");
+        listeners.push(ListenerView {
+            name: "ingress".to_owned(),
+            address: at(port),
+            kind,
+            origin,
+        });
     }
 }
 
@@ -112,7 +123,7 @@ fn routed(
     ListenerView {
         name: name.to_owned(),
         address,
-        kind: ListenerKind::Routed { table: table.to_owned(), faces },
+        kind: ListenerKind::Routed { table: table.to_owned(), faces, checkpoint: None },
         origin: Origin::Bootstrap(key),
     }
 }

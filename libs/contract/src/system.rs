@@ -15,7 +15,9 @@ mod admission;
 mod policy;
 mod route;
 
-pub use admission::{ApiKey, AuthChoice, AuthMethod, Jwks, Jwt, Rate, RateLimits, Requirement};
+pub use admission::{
+    ApiKey, AuthChoice, AuthMethod, HttpAddress, Jwks, Jwt, Rate, RateLimits, Requirement,
+};
 pub use policy::{Limits, Outlier, Retries, RetryOn, ServicePolicy};
 pub use route::{
     Answer, Convert, Cors, Destination, Fits, HeaderChanges, HeaderEdits, Method, Mirror, Redirect,

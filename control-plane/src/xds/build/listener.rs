@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::registration::Protocol;
-use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString,
-    TrafficDirection, data_source,
+    Http2ProtocolOptions, HttpProtocolOptions, TrafficDirection,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
@@ -21,7 +19,7 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Faces, ListenerKind, ListenerView, Target};
+use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
     access_log, cluster, duration, encode, filters, no, number, pack, route, yes,
@@ -29,7 +27,7 @@ use crate::xds::build::{
 use crate::xds::resources::{Encoded, ResourceType};
 
 /// What Envoy answers itself: for which host, and why. The response flag is in the access log.
-const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY%\n";
+const LOCAL_REPLY: &str = "%LOCAL_REPLY_BODY%";
 /// A client that sends its headers slower than this is cut off.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
@@ -45,12 +43,12 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Faces::Proxies, false)
+                    http_filter(&view.name, routes, Faces::Proxies, false, None)
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
         }
-        ListenerKind::Routed { table, faces } => {
+        ListenerKind::Routed { table, faces, checkpoint } => {
             let routes = RouteSpecifier::Rds(Rds {
                 config_source: Some(cluster::ads()),
                 route_config_name: table.clone(),
@@ -60,7 +58,10 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Faces::Proxies | Faces::Clients => TrafficDirection::Inbound,
             };
             let waits = waits && *faces == Faces::Application;
-            (http_filter(&view.name, routes, *faces, waits), direction, vec![])
+            let checkpoint = checkpoint.as_deref();
+            let clusters = checkpoint.map(checked_by).unwrap_or_default();
+            let filter = http_filter(&view.name, routes, *faces, waits, checkpoint);
+            (filter, direction, clusters)
         }
         ListenerKind::Tcp { target } => {
             let target = target.to_string();
@@ -91,19 +92,33 @@ fn tcp_filter(listener: &str, cluster: String) -> Filter {
     }
 }
 
-fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool) -> Filter {
+/// The clusters that the checks of a listener ask.
+fn checked_by(checkpoint: &Checkpoint) -> Vec<String> {
+    let app = checkpoint.app.iter().map(|app| Target::App(app.clone()));
+    let by_url = checkpoint.tokens.iter().filter(|(_, jwt)| jwt.jwks.url.is_some());
+    let issuer = |(way, _): (&String, _)| Target::Issuer(checkpoint.system.clone(), way.clone());
+    app.chain(by_url.map(issuer)).map(|target| target.to_string()).collect()
+}
+
+fn http_filter(
+    listener: &str,
+    routes: RouteSpecifier,
+    faces: Faces,
+    waits: bool,
+    checkpoint: Option<&Checkpoint>,
+) -> Filter {
     let faces_clients = faces == Faces::Clients;
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
         codec_type: CodecType::Auto.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(waits),
+        http_filters: filters::chain(waits, checkpoint),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
         }],
-        local_reply_config: Some(local_reply()),
+        local_reply_config: Some(local_reply(checkpoint.is_some())),
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,
@@ -131,17 +146,10 @@ fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool
     }
 }
 
-fn local_reply() -> LocalReplyConfig {
+fn local_reply(checks: bool) -> LocalReplyConfig {
     LocalReplyConfig {
-        body_format: Some(SubstitutionFormatString {
-            content_type: "text/plain; charset=utf-8".to_owned(),
-            format: Some(Format::TextFormatSource(DataSource {
-                specifier: Some(data_source::Specifier::InlineString(LOCAL_REPLY.to_owned())),
-                ..Default::default()
-            })),
-            ..Default::default()
-        }),
-        ..Default::default()
+        mappers: if checks { filters::refusals::mappers() } else { vec![] },
+        body_format: Some(filters::refusals::body(LOCAL_REPLY)),
     }
 }
 

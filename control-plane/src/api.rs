@@ -94,6 +94,7 @@ fn routes(state: ApiState) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/systems", get(systems))
+        .route("/v1/routes", get(routes_of))
         .route("/v1/services", get(services))
         .route("/v1/problems", get(problems))
         .route("/v1/proxies", get(proxies))
@@ -123,6 +124,24 @@ async fn status(State(api): State<ApiState>) -> Json<Status> {
 async fn systems(State(api): State<ApiState>) -> Json<Vec<SystemView>> {
     let model = api.model.borrow().clone();
     Json(model.systems.values().map(|system| views::system(&model, system)).collect())
+}
+
+/// Query of `/v1/routes`.
+#[derive(Debug, Deserialize)]
+struct RoutesQuery {
+    system: Option<String>,
+}
+
+async fn routes_of(State(api): State<ApiState>, Query(query): Query<RoutesQuery>) -> Response {
+    let model = api.model.borrow().clone();
+    let Some(name) = query.system else {
+        let all = model.systems.values().map(|system| explain::gateway_routes(system));
+        return Json(all.collect::<Vec<_>>()).into_response();
+    };
+    match model.systems.get(name.as_str()) {
+        Some(system) => Json(vec![explain::gateway_routes(system)]).into_response(),
+        None => not_found(&format!("no System {name:?}: GET /v1/systems lists them")),
+    }
 }
 
 async fn services(State(api): State<ApiState>) -> Json<Vec<ServiceView>> {

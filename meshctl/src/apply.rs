@@ -63,6 +63,11 @@ struct Source {
 /// When a document cannot be read or is wrong, nobody agrees, or Consul does not take it.
 pub async fn run(args: ApplyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let sources = read_all(&args.files, console)?;
+    for Source { label, text, document } in &sources {
+        for doubt in lines(label, &document::check_doubts(text, document)) {
+            console.remark(&format!("{doubt} (a warning)"))?;
+        }
+    }
     let store = Store::new(&args.consul)?;
     if !args.agreement.allow_unknown {
         let mut problems = Vec::new();

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use contract::api::{
-    InstanceView, ProxyView, RouteView, ServiceView, SourceView, Status, SystemView,
-};
+use contract::api::{InstanceView, ProxyView, ServiceView, SourceView, Status, SystemView};
 
 use crate::api::seconds;
 use crate::catalog::run::CatalogState;
@@ -46,16 +44,7 @@ pub(super) fn system(model: &MeshModel, system: &SystemModel) -> SystemView {
         has_document: document.is_some(),
         hosts: document.map(|d| d.hosts.iter().map(|h| h.0.clone()).collect()).unwrap_or_default(),
         callers: document.and_then(|document| document.callers.clone()),
-        routes: system
-            .routes
-            .iter()
-            .map(|route| RouteView {
-                matches: explain::path(&route.path),
-                to: route.to.clone(),
-                auth: route.admission.describe(),
-                origin: route.origin.to_string(),
-            })
-            .collect(),
+        routes: explain::route_views(system),
     }
 }
 

@@ -1,13 +1,16 @@
 //! What a proxy gets, and why: the same values that the resources are built from, for people.
 
-use contract::api::{ExplainedItem, Problem};
+use std::collections::BTreeSet;
+
+use contract::api::{ExplainedItem, Outcome, Problem, RouteView, Share};
+use contract::gateway::{Conversion, GatewayRoutes};
 use contract::name::SystemName;
 use contract::node::{NodeMetadata, NodeService};
 
 use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
 use crate::mesh::{
-    Action, Forward, HeaderCondition, ListenerKind, MeshModel, Origin, PathMatch, RouteTable,
-    Target, target,
+    Action, ExposedRoute, Forward, HeaderCondition, ListenerKind, MeshModel, Origin, PathMatch,
+    RouteTable, SystemModel, Target, Transport, target,
 };
 
 /// Everything a proxy gets, in the order in which a request meets it.
@@ -68,6 +71,33 @@ pub fn path(path: &PathMatch) -> String {
     }
 }
 
+/// A System's routes, for people and for the application behind its gateway.
+pub fn route_views(system: &SystemModel) -> Vec<RouteView> {
+    let view = |route: &ExposedRoute| {
+        let own = system.services.get(&route.to).and_then(|service| service.policy.timeout);
+        RouteView {
+            matches: path(&route.path),
+            hosts: Vec::new(),
+            to: Outcome::Services(vec![Share { service: route.to.clone(), percent: 100 }]),
+            auth: route.admission.describe(),
+            callers: system.document.as_ref().and_then(|document| document.callers.clone()),
+            conversion: route.conversion.clone(),
+            timeout: route.timeout.unwrap_or(own).map(Into::into),
+            origin: route.origin.to_string(),
+        }
+    };
+    system.routes.iter().map(view).collect()
+}
+
+/// What a System exposes, as one value.
+pub fn gateway_routes(system: &SystemModel) -> GatewayRoutes {
+    let routes = route_views(system);
+    let conversions: BTreeSet<Conversion> =
+        routes.iter().filter_map(|route| route.conversion.clone()).collect();
+    let conversions = conversions.into_iter().collect();
+    GatewayRoutes { system: system.name.clone(), routes, conversions }
+}
+
 fn routes(table: &RouteTable) -> Vec<ExplainedItem> {
     let rule = |host: &str, rule: &crate::mesh::RouteRule| {
         let conditions: String = rule.headers.iter().map(condition).collect();
@@ -119,7 +149,12 @@ fn listener_kind(kind: &ListenerKind) -> String {
         ListenerKind::Inbound { service, protocol } => {
             format!("brings {protocol} to the application {service}")
         }
-        ListenerKind::Routed { table, .. } => format!("routes by table {table}"),
+        ListenerKind::Routed { table, transport, .. } => match transport {
+            Transport::Plain => format!("routes by table {table}"),
+            Transport::Tls { .. } => format!("routes by table {table}, over TLS"),
+            Transport::Quic { .. } => format!("routes by table {table}, over QUIC (HTTP/3)"),
+        },
+        ListenerKind::ToHttps(port) => format!("sends clients to HTTPS at port {port}"),
         ListenerKind::Tcp { target } => format!("brings bytes to {target}"),
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/systems` | `Vec<`[`SystemView`]`>` |
+//! | `GET /v1/routes?system=Y` | `Vec<`[`GatewayRoutes`](crate::gateway::GatewayRoutes)`>`; without `system` of all |
 //! | `GET /v1/services` | `Vec<`[`ServiceView`]`>` |
 //! | `GET /v1/problems` | `Vec<`[`Problem`]`>` |
 //! | `GET /v1/proxies` | `Vec<`[`ProxyView`]`>` |
@@ -13,8 +14,12 @@
 //!
 //! Errors are [`ApiError`] with the fitting HTTP status.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::duration::Span;
+use crate::gateway::Conversion;
 use crate::name::{ServiceKey, ServiceName, SystemName};
 use crate::node::ProxyRole;
 use crate::registration::{Protocol, Role, Track};
@@ -85,14 +90,72 @@ pub struct SystemView {
 /// An exposed route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteView {
-    /// For example `prefix /orders`.
+    /// Which requests, in words: `prefix /orders, GET|HEAD, header x-beta is 1`.
     pub matches: String,
-    /// The service that answers.
-    pub to: ServiceName,
-    /// What the Router's callers must show; `none` when nothing.
+    /// Hosts at which the Router's clients reach it; empty: at every host of its System, and below `/SYSTEM/`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Where they go.
+    pub to: Outcome,
+    /// What the Router's clients must show; `none` when nothing.
     pub auth: String,
+    /// Systems that may call; absent: all.
+    #[serde(default)]
+    pub callers: Option<Vec<SystemName>>,
+    /// REST outside, gRPC inside.
+    #[serde(default)]
+    pub conversion: Option<Conversion>,
+    /// How long an answer may take; absent: no limit.
+    #[serde(default)]
+    pub timeout: Option<Span>,
     /// The document line or registration that it comes from.
     pub origin: String,
+}
+
+/// Where a route's requests go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// To services, with their shares of 100.
+    Services(Vec<Share>),
+    /// The client is sent elsewhere.
+    Redirect {
+        /// HTTP status.
+        status: u16,
+        /// Where, as far as it is written: `https://other.example.com/path`, `/path`.
+        location: String,
+    },
+    /// The gateway answers.
+    Answer(u16),
+}
+
+/// A service's share of a route's requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Which service of the System.
+    pub service: ServiceName,
+    /// Of 100.
+    pub percent: u32,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Services(shares) => match shares.as_slice() {
+                [Share { service, .. }] => write!(f, "{service}"),
+                shares => {
+                    let mut separator = "";
+                    shares.iter().try_for_each(|Share { service, percent }| {
+                        write!(f, "{separator}{percent}% {service}")?;
+                        separator = ", ";
+                        Ok(())
+                    })
+                }
+            },
+            Self::Redirect { status, location } => write!(f, "redirect {status} {location}"),
+            Self::Answer(status) => write!(f, "answer {status}"),
+        }
+    }
 }
 
 /// A service and its instances.

@@ -159,5 +159,13 @@ pub fn check_services(
     findings.into_sorted()
 }
 
+/// What may be meant otherwise, although it can work; `text` is what the document was parsed from.
+pub fn check_doubts(text: &str, document: &SystemDocument) -> Vec<DocumentProblem> {
+    let Ok(root) = yaml::read(text) else { return Vec::new() };
+    let mut findings = Findings { root: &root, problems: Vec::new() };
+    rules::check_doubts(document, &mut findings);
+    findings.into_sorted()
+}
+
 #[cfg(test)]
 mod tests;

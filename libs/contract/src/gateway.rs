@@ -7,7 +7,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::name::ServiceName;
+use serde::{Deserialize, Serialize};
+
+use crate::api::RouteView;
+use crate::name::{ServiceName, SystemName};
 
 mod admission;
 
@@ -20,10 +23,27 @@ pub const AUTH_HEADER: &str = "x-mesh-auth";
 /// The header that names a request's [`Conversion`]: written by Envoy, removed from what clients send.
 pub const CONVERT_HEADER: &str = "x-mesh-convert";
 
+/// The host name under which the application finds what its gateway itself says, through the gateway's egress listener.
+pub const MESH_HOST: &str = "mesh";
+/// The path at that host which answers [`GatewayRoutes`] as JSON.
+pub const ROUTES_PATH: &str = "/.well-known/mesh/routes";
+
+/// What a System exposes, to whom, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayRoutes {
+    /// The System.
+    pub system: SystemName,
+    /// In the order of matching.
+    pub routes: Vec<RouteView>,
+    /// Every conversion of these routes once, sorted.
+    pub conversions: Vec<Conversion>,
+}
+
 /// A gRPC service that is offered as REST: what `convert` of a route says.
 ///
 /// Its text is `SERVICE GRPC,GRPC[ DESCRIPTORS]`; equal conversions have equal texts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Conversion {
     /// The System's service that is called.
     pub service: ServiceName,
@@ -51,6 +71,20 @@ impl fmt::Display for Conversion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.service, self.grpc.join(","))?;
         self.descriptors.iter().try_for_each(|file| write!(f, " {file}"))
+    }
+}
+
+impl TryFrom<String> for Conversion {
+    type Error = ConversionError;
+
+    fn try_from(text: String) -> Result<Self, ConversionError> {
+        text.parse()
+    }
+}
+
+impl From<Conversion> for String {
+    fn from(conversion: Conversion) -> Self {
+        conversion.to_string()
     }
 }
 

@@ -192,7 +192,10 @@ pub(crate) fn check_path(value: &str) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    match value.bytes().find(|b| !b.is_ascii_graphic() || matches!(b, b'?' | b'#' | b'%' | b'\\')) {
+    match value
+        .bytes()
+        .find(|b| !b.is_ascii_graphic() || matches!(b, b'?' | b'#' | b'%' | b';' | b'\\'))
+    {
         Some(byte) => Err(format!("a path cannot hold {:?}", char::from(byte))),
         None => Ok(()),
     }

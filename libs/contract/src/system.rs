@@ -1,7 +1,8 @@
 //! What an operator says about a System: one YAML document each (design 3.2).
 //!
 //! This file and its folder hold the document's shape: `route.rs` what the gateway exposes, `admission.rs` who is let
-//! in, `policy.rs` how services are called. `document.rs` beside it reads text into it and reports every problem with
+//! in, `policy.rs` how services are called. `pattern.rs` and `template.rs` read expressions and path templates, `cover.rs`
+//! says which routes leave nothing to others. `document.rs` beside it reads text into it and reports every problem with
 //! its line and key path; `schema.rs` publishes the JSON Schema.
 
 use std::collections::BTreeMap;
@@ -12,17 +13,24 @@ use serde::{Deserialize, Serialize};
 use crate::name::{ServiceName, SystemName};
 
 mod admission;
+mod cover;
+mod pattern;
 mod policy;
 mod route;
+mod template;
 
 pub use admission::{
     ApiKey, AuthChoice, AuthMethod, HttpAddress, Jwks, Jwt, Rate, RateLimits, Requirement,
 };
+pub use cover::{Cover, Reach, is_within};
+pub use pattern::{Pattern, escaped};
 pub use policy::{Limits, Outlier, Retries, RetryOn, ServicePolicy};
 pub use route::{
     Answer, Convert, Cors, Destination, Fits, HeaderChanges, HeaderEdits, Method, Mirror, Redirect,
     Route, RouteMatch, ValueMatch,
 };
+
+pub use template::{Segment, Template};
 
 use crate::duration::Span;
 

@@ -35,7 +35,7 @@ fn systems() -> Value {
     json!([
         {"name": "trading", "services": ["orders", "quotes", "trading-gateway"], "has_gateway": true,
          "has_document": true, "hosts": ["trading.example.com"], "callers": ["portfolio"],
-         "routes": [{"matches": "prefix /orders", "to": "orders", "auth": "customers", "origin": "line 12"}]},
+         "routes": [{"matches": "prefix /orders", "to": {"services": [{"service": "orders", "percent": 100}]}, "auth": "customers", "origin": "line 12"}]},
         {"name": "portfolio", "services": ["positions"], "has_gateway": false, "has_document": false,
          "hosts": [], "callers": null, "routes": []},
     ])

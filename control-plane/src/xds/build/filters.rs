@@ -15,6 +15,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::{
+    HeaderMutation as MutationRule, header_mutation as mutation_rule,
+};
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{
+    HeaderMutation, Mutations,
+};
 use envoy_types::pb::envoy::extensions::filters::http::on_demand::v3::{OnDemand, OnDemandCds};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
@@ -23,7 +31,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::{Admission, Checkpoint, RouteRule};
+use crate::mesh::{Admission, Checkpoint, RouteRule, Transport};
 use crate::xds::build::{cluster, duration, pack};
 
 mod authz;
@@ -37,7 +45,11 @@ pub(super) mod refusals;
 const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The filters of a listener, in the order in which a request meets them.
-pub(super) fn chain(waits: bool, checkpoint: Option<&Checkpoint>) -> Vec<HttpFilter> {
+pub(super) fn chain(
+    transport: &Transport,
+    waits: bool,
+    checkpoint: Option<&Checkpoint>,
+) -> Vec<HttpFilter> {
     let before = checkpoint.map(identity::remove);
     let checks = checkpoint.into_iter().flat_map(|checkpoint| {
         let tokens = [rbac::one_proof(), jwt::filter(checkpoint)];
@@ -45,9 +57,36 @@ pub(super) fn chain(waits: bool, checkpoint: Option<&Checkpoint>) -> Vec<HttpFil
         let holds = [rbac::filter(), identity::way()];
         tokens.into_iter().chain(application).chain(holds).chain(limits::filters(checkpoint))
     });
-    let waiting = waits.then(on_demand);
+    let http3 = match transport {
+        Transport::Tls { http3: Some(port), .. } => Some(*port),
+        Transport::Tls { http3: None, .. } | Transport::Plain | Transport::Quic { .. } => None,
+    };
+    let ours = http3.map(advertise).into_iter().chain(waits.then(on_demand));
     let router = filter("envoy.filters.http.router", &Router::default());
-    before.into_iter().chain(checks).chain(waiting).chain([router]).collect()
+    before.into_iter().chain(checks).chain(ours).chain([router]).collect()
+}
+
+/// Tells clients that the same is to be had over HTTP/3 (RFC 7838).
+fn advertise(port: u16) -> HttpFilter {
+    let alternative = HeaderValueOption {
+        header: Some(HeaderValue {
+            key: "alt-svc".to_owned(),
+            value: format!("h3=\":{port}\"; ma=86400"),
+            ..Default::default()
+        }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    };
+    let config = HeaderMutation {
+        mutations: Some(Mutations {
+            response_mutations: vec![MutationRule {
+                action: Some(mutation_rule::Action::Append(alternative)),
+            }],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    filter("envoy.filters.http.header_mutation", &config)
 }
 
 /// What a route sets for the filters, by the filters' names.

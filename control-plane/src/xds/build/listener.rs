@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use contract::registration::Protocol;
 use envoy_types::pb::envoy::config::core::v3::{
-    Http2ProtocolOptions, HttpProtocolOptions, TrafficDirection,
+    Address, Http2ProtocolOptions, HttpProtocolOptions, TrafficDirection, TransportSocket, address,
+    socket_address as envoy_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::config::listener::v3::{
+    Filter, FilterChain, Listener, QuicProtocolOptions, UdpListenerConfig,
+};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
 };
@@ -19,10 +22,10 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target};
+use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target, Transport};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
-    access_log, cluster, duration, encode, filters, no, number, pack, route, yes,
+    access_log, cluster, duration, encode, filters, no, number, pack, route, tls, yes,
 };
 use crate::xds::resources::{Encoded, ResourceType};
 
@@ -43,24 +46,30 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Faces::Proxies, false, None)
+                    http_filter(&view.name, routes, Faces::Proxies, &Transport::Plain, false, None)
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
         }
-        ListenerKind::Routed { table, faces, checkpoint } => {
+        ListenerKind::ToHttps(port) => {
+            let faces = Faces::Clients { trusted_hops: 0 };
+            let routes = RouteSpecifier::RouteConfig(route::to_https(&view.name, *port));
+            let filter = http_filter(&view.name, routes, faces, &Transport::Plain, false, None);
+            (filter, TrafficDirection::Inbound, vec![])
+        }
+        ListenerKind::Routed { table, faces, checkpoint, transport } => {
             let routes = RouteSpecifier::Rds(Rds {
                 config_source: Some(cluster::ads()),
                 route_config_name: table.clone(),
             });
             let direction = match faces {
                 Faces::Application => TrafficDirection::Outbound,
-                Faces::Proxies | Faces::Clients => TrafficDirection::Inbound,
+                Faces::Proxies | Faces::Clients { .. } => TrafficDirection::Inbound,
             };
             let waits = waits && *faces == Faces::Application;
             let checkpoint = checkpoint.as_deref();
             let clusters = checkpoint.map(checked_by).unwrap_or_default();
-            let filter = http_filter(&view.name, routes, *faces, waits, checkpoint);
+            let filter = http_filter(&view.name, routes, *faces, transport, waits, checkpoint);
             (filter, direction, clusters)
         }
         ListenerKind::Tcp { target } => {
@@ -70,13 +79,49 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
     };
     let message = Listener {
         name: view.name.clone(),
-        address: Some(socket_address(&view.address.ip().to_string(), view.address.port())),
-        filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
+        address: Some(bound(view)),
+        filter_chains: vec![FilterChain {
+            filters: vec![filter],
+            transport_socket: transport_socket(&view.kind),
+            ..Default::default()
+        }],
+        udp_listener_config: udp(&view.kind),
         traffic_direction: direction.into(),
         ..Default::default()
     };
     let clusters = clusters.into_iter().map(Into::into).collect();
     encode(ResourceType::Listener, view.name.as_str().into(), &message, clusters)
+}
+
+fn bound(view: &ListenerView) -> Address {
+    let mut address = socket_address(&view.address.ip().to_string(), view.address.port());
+    if let (Some(address::Address::SocketAddress(socket)), Some(_)) =
+        (&mut address.address, udp(&view.kind))
+    {
+        socket.protocol = envoy_socket::Protocol::Udp.into();
+    }
+    address
+}
+
+fn transport_socket(kind: &ListenerKind) -> Option<TransportSocket> {
+    match kind {
+        ListenerKind::Routed { transport: Transport::Tls { certificates, .. }, .. } => {
+            Some(tls::tcp(certificates))
+        }
+        ListenerKind::Routed { transport: Transport::Quic { certificates }, .. } => {
+            Some(tls::quic(certificates))
+        }
+        _ => None,
+    }
+}
+
+fn udp(kind: &ListenerKind) -> Option<UdpListenerConfig> {
+    matches!(kind, ListenerKind::Routed { transport: Transport::Quic { .. }, .. }).then(|| {
+        UdpListenerConfig {
+            quic_options: Some(QuicProtocolOptions::default()),
+            ..Default::default()
+        }
+    })
 }
 
 fn tcp_filter(listener: &str, cluster: String) -> Filter {
@@ -104,15 +149,20 @@ fn http_filter(
     listener: &str,
     routes: RouteSpecifier,
     faces: Faces,
+    transport: &Transport,
     waits: bool,
     checkpoint: Option<&Checkpoint>,
 ) -> Filter {
-    let faces_clients = faces == Faces::Clients;
+    let (faces_clients, trusted_hops) = match faces {
+        Faces::Clients { trusted_hops } => (true, trusted_hops),
+        Faces::Application | Faces::Proxies => (false, 0),
+    };
+    let is_quic = matches!(transport, Transport::Quic { .. });
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
-        codec_type: CodecType::Auto.into(),
+        codec_type: if is_quic { CodecType::Http3 } else { CodecType::Auto }.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(waits, checkpoint),
+        http_filters: filters::chain(transport, waits, checkpoint),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
@@ -122,6 +172,7 @@ fn http_filter(
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,
+        xff_num_trusted_hops: trusted_hops,
         generate_request_id: yes(),
         preserve_external_request_id: true,
         always_set_request_id_in_response: faces_clients,
@@ -138,6 +189,7 @@ fn http_filter(
             max_concurrent_streams: number(1000),
             ..Default::default()
         }),
+        http3_protocol_options: is_quic.then(Default::default),
         ..Default::default()
     };
     Filter {

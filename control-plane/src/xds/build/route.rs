@@ -10,6 +10,9 @@ use envoy_types::pb::envoy::config::core::v3::{
     DataSource, HeaderValue, HeaderValueOption, data_source,
 };
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
+use envoy_types::pb::envoy::config::route::v3::redirect_action::{
+    RedirectResponseCode, SchemeRewriteSpecifier,
+};
 use envoy_types::pb::envoy::config::route::v3::retry_policy::{
     RetryBackOff, RetryHostPredicate, retry_host_predicate,
 };
@@ -20,8 +23,8 @@ use envoy_types::pb::envoy::config::route::v3::route_action::{
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, HeaderMatcher, RetryPolicy as EnvoyRetryPolicy, Route, RouteAction,
-    RouteConfiguration, RouteMatch, VirtualHost as EnvoyVirtualHost, WeightedCluster,
+    DirectResponseAction, HeaderMatcher, RedirectAction, RetryPolicy as EnvoyRetryPolicy, Route,
+    RouteAction, RouteConfiguration, RouteMatch, VirtualHost as EnvoyVirtualHost, WeightedCluster,
 };
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
@@ -47,6 +50,8 @@ pub fn routes(table: &RouteTable) -> Arc<Encoded> {
         } else {
             vec![]
         },
+        // The table's removals come first, so that a route can write what clients may not.
+        most_specific_header_mutations_wins: true,
         // Clusters arrive before the routes that name them; Envoy need not refuse a table over one of them.
         validate_clusters: no(),
         ..Default::default()
@@ -67,6 +72,10 @@ pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
         timeout: Some(duration(Duration::ZERO)),
         ..Default::default()
     };
+    everything(name, RouteActionSpecifier::Route(action))
+}
+
+fn everything(name: &str, action: RouteActionSpecifier) -> RouteConfiguration {
     RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts: vec![EnvoyVirtualHost {
@@ -77,7 +86,7 @@ pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
                     path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
                     ..Default::default()
                 }),
-                action: Some(RouteActionSpecifier::Route(action)),
+                action: Some(action),
                 ..Default::default()
             }],
             ..Default::default()
@@ -85,6 +94,17 @@ pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
         validate_clusters: no(),
         ..Default::default()
     }
+}
+
+/// The table of a Router's plain port when it has an encrypted one: every request is sent there, method and body kept.
+pub(super) fn to_https(name: &str, port: u16) -> RouteConfiguration {
+    let redirect = RedirectAction {
+        scheme_rewrite_specifier: Some(SchemeRewriteSpecifier::HttpsRedirect(true)),
+        port_redirect: port.into(),
+        response_code: RedirectResponseCode::PermanentRedirect.into(),
+        ..Default::default()
+    };
+    everything(name, RouteActionSpecifier::Redirect(redirect))
 }
 
 fn virtual_host(host: &VirtualHost) -> Vec<u8> {

@@ -77,6 +77,11 @@ pub(super) fn check_services(
     }
 }
 
+/// Adds what may be meant otherwise, although it can work.
+pub(super) fn check_doubts(document: &SystemDocument, findings: &mut Findings<'_>) {
+    routes::check_doubts(&document.routes, findings);
+}
+
 fn part<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
     value.and_then(|value| T::deserialize(value).ok())
 }
@@ -126,4 +131,15 @@ fn check_header(name: &str, path: &KeyPath, findings: &mut Findings<'_>) {
     } else if matches!(name, "host" | "content-length" | "transfer-encoding" | "connection") {
         findings.add(path, format!("{name} has a meaning of its own: choose another header"));
     }
+}
+
+/// A header's value: printable ASCII, with spaces inside.
+fn check_value(value: &str) -> Result<(), String> {
+    let is_printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if value.len() > 1024 || value.trim() != value || !value.bytes().all(is_printable) {
+        return Err(
+            "a value is printable ASCII, at most 1024 bytes, no space at its ends".to_owned()
+        );
+    }
+    Ok(())
 }

@@ -335,3 +335,106 @@ fn services_that_are_not_registered_are_named_with_their_lines() {
         ]
     );
 }
+
+#[test]
+fn a_match_names_one_path_and_conditions_that_can_hold() {
+    let route = |matches: &str, hosts: &str| {
+        problems(&format!("hosts: [{hosts}]\nroutes:\n- match: {{{matches}}}\n  to: orders\n"))
+    };
+    for (matches, problem) in [
+        ("methods: [GET]", "match: expected exactly one of the keys"),
+        ("prefix: /a, path: /b", "match: expected exactly one of the keys"),
+        ("prefix: '/a;b'", "match.prefix: a path cannot hold ';'"),
+        ("regex: 'orders/.*'", "match.regex: the whole path must fit"),
+        ("regex: '/('", "match.regex: not a regular expression (RE2)"),
+        ("regex: '/[a-z]{120}'", "match.regex: the expression is too large"),
+        ("template: '/a/{b'", "match.template: \"{b\": a name in braces"),
+        ("prefix: /a, hosts: [x.org]", "match.hosts[0]: the Router sends x.org elsewhere"),
+        ("prefix: /a, methods: [GET, GET]", "match.methods[1]: is there twice"),
+        ("prefix: /a, headers: {host: x}", "match.headers.host: host has a meaning"),
+        ("prefix: /a, headers: {x: {prefix: ''}}", "match.headers.x: an empty prefix"),
+        ("prefix: /a, query: {q: 'a b'}", "match.query.q: a query is compared as it is sent"),
+    ] {
+        let found = route(matches, "a.example.com");
+        assert!(found.iter().any(|found| found.contains(problem)), "{matches}: {found:?}");
+    }
+    for right in [
+        "regex: '/v[0-9]+/.*', methods: [GET, HEAD]",
+        "template: '/files/{rest=**}', hosts: [b.example.com]",
+        "path: /a, headers: {x: true, y: {regex: 'a|b'}}, query: {q: {prefix: a%20}, debug: false}",
+    ] {
+        assert_eq!(route(right, "'*.example.com'"), <[String; 0]>::default(), "{right}");
+    }
+}
+
+#[test]
+fn a_route_has_one_outcome_and_only_what_fits_it() {
+    let cases = [
+        (
+            "to: orders, answer: {status: 200}",
+            "expected exactly one of the keys to, redirect, answer",
+        ),
+        ("to: {orders: 60, audit: 30}", "to: the shares sum to 90, not to 100"),
+        ("to: {orders: 100, audit: 0}", "to.audit: no share: take the service out"),
+        ("to: {a: 50, b: 50}, convert: {grpc: [a.A]}", "to: convert needs one service"),
+        ("answer: {status: 200}, timeout: 1s", "timeout: only for a route with the key to"),
+        ("answer: {status: 204, body: x}", "answer.body: 204 has no body"),
+        ("redirect: {}", "redirect: expected at least one of the keys host, path, prefix"),
+        ("redirect: {path: /b, prefix: /c}", "redirect: expected at most one of the keys"),
+        ("redirect: {path: /a/b}", "redirect: the client would be sent to this same route again"),
+        ("redirect: {path: /b, status: 200}", "redirect.status: expected 301"),
+        ("to: orders, rewrite: b", "rewrite: a path begins with /"),
+        (
+            "to: orders, headers: {request: {set: {x-mesh-consumer: me}}}",
+            "set.x-mesh-consumer: x-mesh-consumer: what begins with x-mesh-",
+        ),
+        ("to: orders, headers: {request: {remove: [te]}}", "remove[0]: te is the connection's own"),
+        ("to: orders, headers: {response: {set: {':status': '200'}}}", "is not a header name"),
+        (
+            "to: orders, headers: {response: {set: {x: a}, add: {x: b}}}",
+            "one header is changed in one way",
+        ),
+        (
+            "to: orders, cors: {origins: ['*'], credentials: true}",
+            "cors.origins[0]: credentials go to",
+        ),
+        (
+            "to: orders, cors: {origins: ['https://a.org/']}",
+            "cors.origins[0]: \"https://a.org/\" is not an origin",
+        ),
+    ];
+    for (outcome, problem) in cases {
+        let found = problems(&format!("routes:\n- {{match: {{prefix: /a}}, {outcome}}}\n"));
+        assert!(found.iter().any(|found| found.contains(problem)), "{outcome}: {found:?}");
+    }
+    check(
+        "routes:\n- {match: {regex: '/a.*'}, to: orders, rewrite: /b}\n",
+        &["4: routes[0].rewrite: what a regex matches is not rewritten: match a template"],
+    );
+    check(
+        "routes:\n- {match: {template: '/a/{id}'}, to: orders, rewrite: '/b/{name}'}\n",
+        &["4: routes[0].rewrite: the matched template has no {name}"],
+    );
+}
+
+#[test]
+fn a_route_that_an_earlier_one_leaves_nothing_is_refused_and_a_doubtful_one_told() {
+    check(
+        "routes:\n- {match: {prefix: /a}, to: orders}\n- {match: {template: '/a/{id}', methods: [GET]}, to: orders}\n",
+        &["5: routes[1].match.template: never reached: routes[0] takes these requests"],
+    );
+    check(
+        "routes:\n- {match: {prefix: /a, methods: [GET]}, to: orders}\n- {match: {prefix: /a}, to: orders}\n",
+        &[],
+    );
+    let text = "kind: System\nname: trading\nroutes:\n- {match: {regex: '/a(/.*)?'}, to: orders}\n- {match: {prefix: /a}, to: orders}\n";
+    let document = parse(text, None).unwrap();
+    let doubts: Vec<String> =
+        check_doubts(text, &document).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        doubts,
+        [
+            "5: routes[1].match.prefix: perhaps never reached: routes[0] may take these requests, an expression cannot be compared"
+        ]
+    );
+}

@@ -25,7 +25,7 @@ pub struct Route {
     /// The gateway answers by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
-    /// What the matched prefix or path becomes; of a template, with its names: `/v2/users/{id}`.
+    /// What the matched prefix or path becomes; of a template, with its names: `/v2/users/{id}`. Not of a regex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<String>,
     /// Headers that are changed on the way.
@@ -71,13 +71,13 @@ pub struct RouteMatch {
     /// This path only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The whole path fits this expression (RE2).
+    /// The whole path fits this expression (RE2), query aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
     /// A path with names in place of segments: `/users/{id}`; `{rest=**}` at the end takes all that follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// One of these hosts; those of the System's `hosts` when none is written.
+    /// One of these hosts, which are among the System's `hosts`. Such a route is for clients of the Router alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostName>,
     /// One of these methods.
@@ -86,7 +86,7 @@ pub struct RouteMatch {
     /// Headers, all of them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, ValueMatch>,
-    /// Query parameters, all of them.
+    /// Query parameters, all of them, compared as they are sent; of several values the first.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub query: BTreeMap<String, ValueMatch>,
 }

@@ -1,83 +1,89 @@
 //! Routes: what each matches, that something can reach it, and what happens then.
+//!
+//! `matches.rs` checks conditions, `outcome.rs` what becomes of a request.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::{Findings, KeyPath, admission, check_retries, items, part};
-use crate::registration::check_path;
-use crate::system::{Convert, Route, RouteMatch};
+use crate::system::{Cors, Cover, HostName, Reach, Route};
+
+mod matches;
+mod outcome;
+
+/// Above this a document is no longer something that people read, and every route is compared with every other.
+const MAX_ROUTES: usize = 1000;
 
 pub(super) fn check(document: &Value, declared: &BTreeSet<String>, findings: &mut Findings<'_>) {
-    let mut prefixes: BTreeMap<String, usize> = BTreeMap::new();
-    let mut exact: BTreeMap<String, usize> = BTreeMap::new();
-    for (index, value) in items(document, "routes") {
-        let Some(route) = part::<Route>(Some(value)) else { continue };
-        let path = KeyPath::of("routes").index(index);
+    if let Some(cors) = part::<Cors>(document.get("cors")) {
+        outcome::check_cors(&cors, &KeyPath::of("cors"), findings);
+    }
+    let hosts: Vec<HostName> =
+        items(document, "hosts").filter_map(|(_, host)| part(Some(host))).collect();
+    let routes: Vec<(usize, Route)> = items(document, "routes")
+        .filter_map(|(index, value)| Some((index, part(Some(value))?)))
+        .collect();
+    if routes.len() > MAX_ROUTES {
+        let message = format!("{} routes: at most {MAX_ROUTES} in a System", routes.len());
+        return findings.add(&KeyPath::of("routes"), message);
+    }
+    for (index, route) in &routes {
+        let path = KeyPath::of("routes").index(*index);
         if let Some(choice) = &route.auth {
             admission::choice(choice, declared, &path.clone().key("auth"), findings);
         }
         if let Some(retries) = &route.retries {
             check_retries(retries, &path.clone().key("retries"), findings);
         }
-        if let Some(Convert { grpc, .. }) = &route.convert
-            && grpc.is_empty()
-        {
-            findings
-                .add(&path.clone().key("convert").key("grpc"), "name at least one gRPC service");
-        }
-        one_outcome(&route, &path, findings);
-        let RouteMatch { prefix, path: exact_path, regex, template, .. } = &route.matches;
-        let kinds =
-            [("prefix", prefix), ("path", exact_path), ("regex", regex), ("template", template)];
-        let written: Vec<(&str, &String)> =
-            kinds.iter().filter_map(|(key, value)| Some((*key, value.as_ref()?))).collect();
-        let path = path.key("match");
-        let [(key, text)] = written.as_slice() else {
-            findings.add(&path, "expected exactly one of the keys path, prefix, regex, template");
-            continue;
-        };
-        let path = path.key(key);
-        if matches!(*key, "regex" | "template") {
-            continue;
-        }
-        let taken = match exact_path {
-            None => covering(&prefixes, text),
-            Some(text) => exact.get(text).copied().or_else(|| covering(&prefixes, text)),
-        };
-        if let Err(reason) = check_path(text) {
-            findings.add(&path, reason);
-        } else if let Some(earlier) = taken {
+        matches::check(&route.matches, &hosts, &path.clone().key("match"), findings);
+        outcome::check(route, &path, findings);
+    }
+    for (index, earlier, cover) in shadowed(&routes) {
+        if cover == Cover::All {
+            let path = match_path(&routes, index);
             findings.add(&path, format!("never reached: routes[{earlier}] takes these requests"));
         }
-        if takes_all_below(&route.matches) {
-            let known = if exact_path.is_some() { &mut exact } else { &mut prefixes };
-            known.entry((*text).clone()).or_insert(index);
+    }
+}
+
+/// Routes of which nobody can tell whether an earlier one leaves them anything.
+pub(super) fn check_doubts(routes: &[Route], findings: &mut Findings<'_>) {
+    let routes: Vec<(usize, Route)> = routes.iter().cloned().enumerate().collect();
+    for (index, earlier, cover) in shadowed(&routes) {
+        if cover == Cover::Unknown {
+            let path = match_path(&routes, index);
+            let message = format!(
+                "perhaps never reached: routes[{earlier}] may take these requests, an expression cannot be compared"
+            );
+            findings.add(&path, message);
         }
     }
 }
 
-/// Whether nothing but the path decides.
-fn takes_all_below(matches: &RouteMatch) -> bool {
-    matches.hosts.is_empty()
-        && matches.methods.is_empty()
-        && matches.headers.is_empty()
-        && matches.query.is_empty()
+/// Where the path of a route is written.
+fn match_path(routes: &[(usize, Route)], index: usize) -> KeyPath {
+    let path = KeyPath::of("routes").index(index).key("match");
+    let route = routes.iter().find(|(other, _)| *other == index);
+    let kind = route.and_then(|(_, route)| matches::paths(&route.matches).first().copied());
+    kind.map_or(path.clone(), |(key, _)| path.key(key))
 }
 
-fn one_outcome(route: &Route, path: &KeyPath, findings: &mut Findings<'_>) {
-    let written =
-        [route.to.is_some(), route.redirect.is_some(), route.answer.is_some()].map(usize::from);
-    if written.iter().sum::<usize>() != 1 {
-        findings.add(path, "expected exactly one of the keys to, redirect, answer");
+/// Each route that an earlier one covers, with the earliest that does so most certainly.
+fn shadowed(routes: &[(usize, Route)]) -> Vec<(usize, usize, Cover)> {
+    let reaches: Vec<(usize, Reach<'_>)> = routes
+        .iter()
+        .filter(|(_, route)| matches::paths(&route.matches).len() == 1)
+        .map(|(index, route)| (*index, Reach::of(&route.matches)))
+        .collect();
+    let mut shadowed = Vec::new();
+    for (position, (index, reach)) in reaches.iter().enumerate() {
+        let earlier = reaches.iter().take(position);
+        let covers = earlier.map(|(earlier, wide)| (wide.covers(reach), *earlier));
+        let worst = covers.max_by_key(|(cover, earlier)| (*cover, std::cmp::Reverse(*earlier)));
+        if let Some((cover @ (Cover::All | Cover::Unknown), earlier)) = worst {
+            shadowed.push((*index, earlier, cover));
+        }
     }
-}
-
-/// The earliest route whose prefix takes everything that this path or prefix would.
-fn covering(prefixes: &BTreeMap<String, usize>, path: &str) -> Option<usize> {
-    let covers = |prefix: &str| {
-        let prefix = prefix.trim_end_matches('/');
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    prefixes.iter().filter(|(prefix, _)| covers(prefix)).map(|(_, index)| *index).min()
+    shadowed
 }

@@ -17,18 +17,36 @@ use prost::{Message, Name};
 use crate::mesh::RouteRule;
 use crate::xds::build::{cluster, duration, pack};
 
+mod compressor;
+mod cors;
+mod grpc_web;
+
 /// How long a request waits for a cluster that the proxy has yet to be told of; answers come within milliseconds.
 const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The filters of a listener, in the order in which a request meets them.
-pub(super) fn chain(waits: bool) -> Vec<HttpFilter> {
-    let waiting = waits.then(on_demand);
-    waiting.into_iter().chain([filter("envoy.filters.http.router", &Router::default())]).collect()
+///
+/// `ingress`: the listener of a gateway to which the Router brings clients.
+pub(super) fn chain(waits: bool, ingress: bool) -> Vec<HttpFilter> {
+    let mut chain: Vec<HttpFilter> = waits.then(on_demand).into_iter().collect();
+    if ingress {
+        // Browsers ask before they show who they are.
+        chain.push(cors::filter());
+        chain.extend(compressor::filters());
+        chain.push(grpc_web::filter());
+    }
+    chain.push(filter("envoy.filters.http.router", &Router::default()));
+    chain
 }
 
 /// What a route sets for the filters, by the filters' names.
-pub(super) fn of_rule(_rule: &RouteRule) -> BTreeMap<String, Any> {
-    BTreeMap::new()
+pub(super) fn of_rule(rule: &RouteRule) -> BTreeMap<String, Any> {
+    let mut settings = BTreeMap::new();
+    settings.extend(rule.treatment.cors.as_ref().map(cors::of_rule));
+    if rule.treatment.compress {
+        settings.extend(compressor::of_rule());
+    }
+    settings
 }
 
 fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {

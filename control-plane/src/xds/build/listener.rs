@@ -12,7 +12,8 @@ use envoy_types::pb::envoy::config::core::v3::{
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
 use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+    CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+    UpgradeConfig,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, LocalReplyConfig, Rds,
@@ -21,7 +22,7 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Faces, ListenerKind, ListenerView, Target};
+use crate::mesh::{Faces, ListenerKind, ListenerView, Target, gateway};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
     access_log, cluster, duration, encode, filters, no, number, pack, route, yes,
@@ -30,6 +31,8 @@ use crate::xds::resources::{Encoded, ResourceType};
 
 /// What Envoy answers itself: for which host, and why. The response flag is in the access log.
 const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY%\n";
+/// What a gateway answers itself: to the letter what a document says, or a sentence that names the System.
+const GATEWAY_REPLY: &str = "%LOCAL_REPLY_BODY%";
 /// A client that sends its headers slower than this is cut off.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
@@ -45,7 +48,7 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Faces::Proxies, false)
+                    http_filter(&view.name, routes, Door::of(Faces::Proxies, ""), false)
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
@@ -60,7 +63,7 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Faces::Proxies | Faces::Clients => TrafficDirection::Inbound,
             };
             let waits = waits && *faces == Faces::Application;
-            (http_filter(&view.name, routes, *faces, waits), direction, vec![])
+            (http_filter(&view.name, routes, Door::of(*faces, table), waits), direction, vec![])
         }
         ListenerKind::Tcp { target } => {
             let target = target.to_string();
@@ -91,19 +94,46 @@ fn tcp_filter(listener: &str, cluster: String) -> Filter {
     }
 }
 
-fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool) -> Filter {
-    let faces_clients = faces == Faces::Clients;
+/// Whom an HTTP listener lets in, and who answers there.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    /// Clients outside connect here.
+    faces_clients: bool,
+    /// The Router brings clients here.
+    is_ingress: bool,
+    /// The System's own answers pass here, which nothing is added to.
+    is_gateway: bool,
+}
+
+impl Door {
+    fn of(faces: Faces, table: &str) -> Self {
+        let tables = [gateway::INGRESS_TABLE, gateway::MESH_TABLE, gateway::APPLICATION_TABLE];
+        Self {
+            faces_clients: faces == Faces::Clients,
+            is_ingress: table == gateway::INGRESS_TABLE,
+            is_gateway: tables.contains(&table),
+        }
+    }
+}
+
+fn http_filter(listener: &str, routes: RouteSpecifier, door: Door, waits: bool) -> Filter {
+    let Door { faces_clients, is_ingress, is_gateway } = door;
+    // Where admissions are decided, a path has one spelling. Inside, keys may hold escaped slashes.
+    let escaped_slashes = match faces_clients || is_ingress {
+        true => PathWithEscapedSlashesAction::RejectRequest,
+        false => PathWithEscapedSlashesAction::KeepUnchanged,
+    };
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
         codec_type: CodecType::Auto.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(waits),
+        http_filters: filters::chain(waits, is_ingress),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
         }],
-        local_reply_config: Some(local_reply()),
+        local_reply_config: Some(local_reply(if is_gateway { GATEWAY_REPLY } else { LOCAL_REPLY })),
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,
@@ -112,6 +142,7 @@ fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool
         always_set_request_id_in_response: faces_clients,
         normalize_path: yes(),
         merge_slashes: true,
+        path_with_escaped_slashes_action: escaped_slashes.into(),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         request_headers_timeout: Some(duration(HEADERS_TIMEOUT)),
         stream_idle_timeout: Some(duration(STREAM_IDLE)),
@@ -131,12 +162,12 @@ fn http_filter(listener: &str, routes: RouteSpecifier, faces: Faces, waits: bool
     }
 }
 
-fn local_reply() -> LocalReplyConfig {
+fn local_reply(format: &str) -> LocalReplyConfig {
     LocalReplyConfig {
         body_format: Some(SubstitutionFormatString {
             content_type: "text/plain; charset=utf-8".to_owned(),
             format: Some(Format::TextFormatSource(DataSource {
-                specifier: Some(data_source::Specifier::InlineString(LOCAL_REPLY.to_owned())),
+                specifier: Some(data_source::Specifier::InlineString(format.to_owned())),
                 ..Default::default()
             })),
             ..Default::default()

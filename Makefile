@@ -61,7 +61,7 @@ bench-peers: setup-demo ## The same beside a plain server on go-control-plane; n
 
 .PHONY: build
 build: ## Build the programs that the demo and the tests run
-	@$(CARGO) build -p control-plane -p meshctl -p samples
+	@$(CARGO) build -p api-gateway -p control-plane -p meshctl -p samples
 
 .PHONY: setup
 setup: ## Bring Envoy, Consul and what judges the control plane in tests, where they are missing

@@ -207,6 +207,8 @@ pub fn identity(setup: &Setup, index: usize) -> anyhow::Result<(String, String, 
         }],
         egress: Some(EGRESS),
         upstreams: (setup.upstreams > 0).then(|| upstreams(setup, app).parse()).transpose()?,
+        tls: None,
+        trusted_hops: 0,
         proxyless: false,
     };
     Ok((format!("fleet-{index:05}"), name, mesh))

@@ -7,16 +7,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use consul::{ClientCertificate, Consistency, ConsulConfig, Secret, Token};
+use consul::{ConsulConfig, RawConsul};
 use serde::{Deserialize, Serialize};
 use service::config::{ConfigError, Problems, load};
 use service::logging::LogConfig;
 
 use crate::catalog::gate::GateTimes;
 use crate::registry::consul::ConsulRegistryConfig;
-
-/// The environment variable of Consul's token, used when no `consul.token_file` is written.
-const TOKEN_VARIABLE: &str = "CONSUL_HTTP_TOKEN";
 
 /// The file's exact shape; every key may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,30 +47,6 @@ pub enum RegistryKind {
     Consul,
     /// A directory of YAML files.
     File,
-}
-
-/// `[consul]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawConsul {
-    /// `http://HOST:PORT` or `https://HOST:PORT`; HTTPS is spoken as HTTP/2 and has no limit of 200 connections.
-    pub address: String,
-    /// File with the ACL token, read again for each request; without it `CONSUL_HTTP_TOKEN` is used.
-    pub token_file: Option<PathBuf>,
-    /// PEM file of the authorities that sign Consul's certificate; without it the system's.
-    pub ca_file: Option<PathBuf>,
-    /// PEM file of the certificate shown to Consul.
-    pub cert_file: Option<PathBuf>,
-    /// PEM file of its key.
-    pub key_file: Option<PathBuf>,
-    /// Host name in Consul's certificate, where it differs from the address's.
-    pub tls_server_name: Option<String>,
-    /// Whether watches may be answered by servers that are not the leader.
-    pub stale: bool,
-    /// KV folder of the System documents.
-    pub documents_prefix: String,
-    /// Longest time a blocking query blocks, in seconds; bounds staleness after a snapshot restore.
-    pub wait_s: u64,
 }
 
 /// `[file]`
@@ -158,22 +131,6 @@ impl Default for RawConfig {
             xds: RawXds::default(),
             admin: RawAdmin::default(),
             api: RawApi::default(),
-        }
-    }
-}
-
-impl Default for RawConsul {
-    fn default() -> Self {
-        Self {
-            address: "http://127.0.0.1:8500".to_owned(),
-            token_file: None,
-            ca_file: None,
-            cert_file: None,
-            key_file: None,
-            tls_server_name: None,
-            stale: false,
-            documents_prefix: ConsulRegistryConfig::default().documents_prefix,
-            wait_s: 90,
         }
     }
 }
@@ -311,11 +268,8 @@ impl Config {
 fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
     let registry = match raw.registry {
         RegistryKind::Consul => {
-            let registry = ConsulRegistryConfig {
-                documents_prefix: raw.consul.documents_prefix.clone(),
-                ..ConsulRegistryConfig::default()
-            };
-            RegistryConfig::Consul(Box::new(resolve_consul(raw.consul, problems)), registry)
+            let consul = raw.consul.resolve(problems);
+            RegistryConfig::Consul(Box::new(consul), ConsulRegistryConfig::default())
         }
         RegistryKind::File => {
             if !raw.file.directory.is_dir() {
@@ -337,8 +291,9 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             ),
         );
     }
-    let client_ca = readable(problems, "xds.client_ca_file", raw.xds.client_ca_file);
-    let tls = pair(problems, "xds", raw.xds.cert_file, raw.xds.key_file)
+    let client_ca = problems.readable("xds.client_ca_file", raw.xds.client_ca_file);
+    let tls = problems
+        .certificate("xds", raw.xds.cert_file, raw.xds.key_file)
         .map(|(certificate, key)| TlsFiles { certificate, key, client_ca });
     if tls.is_none() && !raw.xds.listen.ip().is_loopback() && !raw.xds.allow_plaintext {
         problems.add(
@@ -374,7 +329,8 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
 }
 
 fn resolve_api(raw: RawApi, problems: &mut Problems) -> ApiListener {
-    let tls = pair(problems, "api", raw.cert_file, raw.key_file)
+    let tls = problems
+        .certificate("api", raw.cert_file, raw.key_file)
         .map(|(certificate, key)| TlsFiles { certificate, key, client_ca: None });
     let token = raw.token_file.and_then(|file| {
         problems.take("api.token_file", service::secret::Secret::from_file(&file))
@@ -386,54 +342,4 @@ fn resolve_api(raw: RawApi, problems: &mut Problems) -> ApiListener {
         );
     }
     ApiListener { listen: raw.listen, tls, token }
-}
-
-fn resolve_consul(raw: RawConsul, problems: &mut Problems) -> ConsulConfig {
-    let mut config = ConsulConfig::new(raw.address);
-    config.token = match raw.token_file {
-        Some(file) => Token::File(file),
-        None => problems
-            .take("consul", service::secret::Secret::load(None, TOKEN_VARIABLE))
-            .flatten()
-            .map_or(Token::None, |token| Token::Value(Secret::new(token.expose()))),
-    };
-    config.ca_file = readable(problems, "consul.ca_file", raw.ca_file);
-    config.client_certificate = pair(problems, "consul", raw.cert_file, raw.key_file)
-        .map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
-    config.tls_server_name = raw.tls_server_name;
-    config.consistency = if raw.stale { Consistency::Stale } else { Consistency::Default };
-    config.wait = Duration::from_secs(raw.wait_s.clamp(1, 90));
-    config
-}
-
-fn pair(
-    problems: &mut Problems,
-    table: &str,
-    certificate: Option<PathBuf>,
-    key: Option<PathBuf>,
-) -> Option<(PathBuf, PathBuf)> {
-    let certificate = readable(problems, &format!("{table}.cert_file"), certificate);
-    let key = readable(problems, &format!("{table}.key_file"), key);
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(_), None) => {
-            problems.add(format!("{table}.key_file"), "a certificate needs its key");
-            None
-        }
-        (None, Some(_)) => {
-            problems.add(format!("{table}.cert_file"), "a key needs its certificate");
-            None
-        }
-    }
-}
-
-/// The path, after a look whether the file can be opened: `check-config` must find what the start would.
-fn readable(problems: &mut Problems, key: &str, file: Option<PathBuf>) -> Option<PathBuf> {
-    if let Some(path) = &file
-        && let Err(error) = std::fs::File::open(path)
-    {
-        problems.add(key, format!("cannot open {}: {error}", path.display()));
-    }
-    file
 }

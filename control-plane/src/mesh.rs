@@ -27,6 +27,7 @@ use std::time::Duration;
 use contract::api::Problem;
 use contract::gateway::Conversion;
 use contract::name::{ServiceKey, ServiceName, SystemName};
+use contract::node::CertificateFiles;
 use contract::registration::{Protocol, Track};
 use contract::system::{
     Answer, Cors, HeaderChanges, Redirect, RetryOn, RouteMatch, SystemDocument, ValueMatch,
@@ -289,9 +290,13 @@ pub enum ListenerKind {
     Routed {
         /// The route table's name.
         table: String,
-        /// Whether clients outside the mesh connect here.
+        /// Who connects here.
         faces: Faces,
+        /// What carries the requests.
+        transport: Transport,
     },
+    /// Sends clients to the same address over HTTPS, at this port.
+    ToHttps(u16),
     /// Bytes to a target.
     Tcp {
         /// Where they go.
@@ -307,7 +312,29 @@ pub enum Faces {
     /// Other proxies.
     Proxies,
     /// Clients outside.
-    Clients,
+    Clients {
+        /// How many proxies before this one are trusted to name the client.
+        trusted_hops: u32,
+    },
+}
+
+/// What carries the requests of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Plain,
+    /// TLS over TCP.
+    Tls {
+        /// The certificates to choose from.
+        certificates: Vec<CertificateFiles>,
+        /// The UDP port at which HTTP/3 is spoken, which clients are told of.
+        http3: Option<u16>,
+    },
+    /// QUIC.
+    Quic {
+        /// The certificates to choose from.
+        certificates: Vec<CertificateFiles>,
+    },
 }
 
 /// An HTTP route table.

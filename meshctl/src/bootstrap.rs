@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use contract::name::{ServiceName, SystemName};
-use contract::node::{NodeMetadata, NodeService, ProxyRole};
+use contract::node::{CertificateFiles, NodeMetadata, NodeService, ProxyRole, RouterTls};
 use contract::registration::Protocol;
 use contract::upstreams::Upstreams;
 
@@ -49,6 +49,10 @@ struct ServiceArg {
     protocol: Option<Protocol>,
 }
 
+/// `CHAIN:KEY`.
+#[derive(Debug, Clone)]
+struct CertificateArg(CertificateFiles);
+
 /// Print the Envoy bootstrap of one proxy.
 ///
 /// The bootstrap says who the proxy is and where the control planes are; listeners, routes and clusters come from there.
@@ -60,7 +64,8 @@ Examples:
       --egress 15001 --upstreams 'quotes, ledger-db=15432' --stats 20001 --xds 10.0.0.5:18000
   meshctl bootstrap --role gateway --system trading --id c3d4 --service trading-gateway=21000:21002 \\
       --ingress 21001 --egress 21003 --xds control-plane.service.consul:18000
-  meshctl bootstrap --role router --id edge-1 --service router=80 --xds 10.0.0.5:18000,10.0.0.6:18000")]
+  meshctl bootstrap --role router --id edge-1 --service router=80 --xds 10.0.0.5:18000,10.0.0.6:18000 \\
+      --https 443 --certificate /etc/ayatori/edge.pem:/etc/ayatori/edge.key --http3")]
 pub struct BootstrapArgs {
     /// What the proxy does.
     #[arg(long)]
@@ -98,6 +103,19 @@ pub struct BootstrapArgs {
     /// Loopback port of Envoy's admin interface.
     #[arg(long, value_name = "PORT", default_value_t = 9901)]
     admin: u16,
+    /// A router's port for HTTPS; its plain port then sends clients there.
+    #[arg(long, value_name = "PORT", requires = "certificates")]
+    https: Option<u16>,
+    /// PEM files of a certificate with its chain and of its key, on the router's host (repeatable). Replace them by a
+    /// rename, and they are read again.
+    #[arg(long = "certificate", value_name = "CHAIN:KEY", requires = "https")]
+    certificates: Vec<CertificateArg>,
+    /// HTTP/3 too, at the same port over UDP.
+    #[arg(long, requires = "https")]
+    http3: bool,
+    /// Proxies before a router that are trusted to name the client in x-forwarded-for.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    trusted_hops: u32,
     /// The control planes' xDS addresses.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
     xds: Vec<Endpoint>,
@@ -158,6 +176,12 @@ fn spec(args: BootstrapArgs) -> Result<render::Spec, String> {
         services,
         egress: args.egress,
         upstreams: args.upstreams,
+        tls: args.https.map(|port| RouterTls {
+            port,
+            certificates: args.certificates.into_iter().map(|files| files.0).collect(),
+            http3: args.http3,
+        }),
+        trusted_hops: args.trusted_hops,
         proxyless: false,
     };
     check_ports(&mesh, args.admin, args.stats)?;
@@ -180,6 +204,7 @@ fn check_ports(mesh: &NodeMetadata, admin: u16, stats: Option<u16>) -> Result<()
     taken.extend(mesh.services.iter().filter_map(|service| service.ingress));
     taken.extend(mesh.services.iter().filter_map(|service| service.app));
     taken.extend(mesh.egress);
+    taken.extend(mesh.tls.as_ref().map(|tls| tls.port));
     taken.extend(mesh.upstreams.iter().flat_map(Upstreams::iter).filter_map(|(_, port)| port));
     for (flag, port) in [("--admin", Some(admin)), ("--stats", stats)] {
         let Some(port) = port else { continue };
@@ -212,6 +237,19 @@ impl FromStr for ServiceArg {
         }
         let name = name.parse().map_err(|error| format!("{error}"))?;
         Ok(Self { name, inbound, app, protocol })
+    }
+}
+
+impl FromStr for CertificateArg {
+    type Err = String;
+
+    fn from_str(value: &str) -> Result<Self, String> {
+        match value.split_once(':') {
+            Some((chain, key)) if chain.starts_with('/') && key.starts_with('/') => {
+                Ok(Self(CertificateFiles { chain: chain.to_owned(), key: key.to_owned() }))
+            }
+            _ => Err("write CHAIN:KEY, two absolute paths on the router's host".to_owned()),
+        }
     }
 }
 

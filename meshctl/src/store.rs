@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use consul::{Consistency, ConsulClient, ConsulConfig, ConsulError, Query, Secret, Token};
+use consul::{Consistency, ConsulClient, ConsulConfig, ConsulError, Query, Token};
 use contract::name::{ServiceName, SystemName};
 use contract::system::{Route, SystemDocument};
 use serde::{Deserialize, Serialize};
@@ -84,7 +84,7 @@ impl Store {
         };
         let token = service::secret::Secret::load(args.token_file.as_deref(), "CONSUL_HTTP_TOKEN")
             .map_err(|error| usage(&error))?;
-        let token = token.map_or(Token::None, |token| Token::Value(Secret::new(token.expose())));
+        let token = token.map_or(Token::None, Token::Value);
         let config = ConsulConfig {
             token,
             ca_file: args.ca_file.clone(),

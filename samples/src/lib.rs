@@ -13,6 +13,8 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+pub mod reflection;
+
 /// Generated from `proto/quotes/v1/quotes.proto`.
 pub mod quotes {
     #![expect(

@@ -5,7 +5,9 @@ use contract::name::SystemName;
 use contract::node::{NodeMetadata, NodeService};
 
 use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
-use crate::mesh::{ListenerKind, MeshModel, Origin, RouteRule, RouteTable, Target, target, words};
+use crate::mesh::{
+    ListenerKind, MeshModel, Origin, RouteRule, RouteTable, Target, Transport, target, words,
+};
 
 /// Everything a proxy gets, in the order in which a request meets it.
 pub fn items(
@@ -79,7 +81,12 @@ fn listener_kind(kind: &ListenerKind) -> String {
         ListenerKind::Inbound { service, protocol } => {
             format!("brings {protocol} to the application {service}")
         }
-        ListenerKind::Routed { table, .. } => format!("routes by table {table}"),
+        ListenerKind::Routed { table, transport, .. } => match transport {
+            Transport::Plain => format!("routes by table {table}"),
+            Transport::Tls { .. } => format!("routes by table {table}, over TLS"),
+            Transport::Quic { .. } => format!("routes by table {table}, over QUIC (HTTP/3)"),
+        },
+        ListenerKind::ToHttps(port) => format!("sends clients to HTTPS at port {port}"),
         ListenerKind::Tcp { target } => format!("brings bytes to {target}"),
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use contract::name::ServiceName;
-use contract::node::{NodeMetadata, NodeService, ProxyRole};
+use contract::node::{NodeMetadata, NodeService, ProxyRole, RouterTls};
 use contract::registration::Protocol;
 
 use crate::mesh::{
-    Faces, ListenerKind, ListenerView, MeshModel, Origin, Target, egress, gateway, router,
+    Faces, ListenerKind, ListenerView, MeshModel, Origin, Target, Transport, egress, gateway,
+    router,
 };
 
 /// Where TCP upstreams listen, by port.
@@ -21,13 +22,7 @@ pub fn listeners(model: &MeshModel, node: &NodeMetadata, tcp: &TcpListeners) -> 
         match node.role {
             ProxyRole::Sidecar => listeners.push(inbound(model, node, service)),
             ProxyRole::Gateway => gateway_listeners(node, service, &mut listeners),
-            ProxyRole::Router => listeners.push(routed(
-                "router",
-                SocketAddr::new(node.bind, service.inbound),
-                router::TABLE,
-                Faces::Clients,
-                "services",
-            )),
+            ProxyRole::Router => router_listeners(node, service, &mut listeners),
         }
     }
     if let Some(port) = node.egress {
@@ -102,6 +97,30 @@ fn gateway_listeners(
     }
 }
 
+/// With certificates, clients are served over TLS and QUIC, and the plain port sends them there.
+fn router_listeners(node: &NodeMetadata, service: &NodeService, listeners: &mut Vec<ListenerView>) {
+    let faces = Faces::Clients { trusted_hops: node.trusted_hops };
+    let at = |port| SocketAddr::new(node.bind, port);
+    let plain = routed("router", at(service.inbound), router::TABLE, faces, "services");
+    let Some(RouterTls { port, certificates, http3 }) = node.tls.clone() else {
+        return listeners.push(plain);
+    };
+    listeners.push(ListenerView { kind: ListenerKind::ToHttps(port), ..plain });
+    let mut serve = |name: &str, transport| {
+        listeners.push(ListenerView {
+            name: name.to_owned(),
+            address: at(port),
+            kind: ListenerKind::Routed { table: router::TABLE.to_owned(), faces, transport },
+            origin: Origin::Bootstrap("tls"),
+        });
+    };
+    let advertised = http3.then_some(port);
+    serve("router:https", Transport::Tls { certificates: certificates.clone(), http3: advertised });
+    if http3 {
+        serve("router:http3", Transport::Quic { certificates });
+    }
+}
+
 fn routed(
     name: &str,
     address: SocketAddr,
@@ -112,7 +131,7 @@ fn routed(
     ListenerView {
         name: name.to_owned(),
         address,
-        kind: ListenerKind::Routed { table: table.to_owned(), faces },
+        kind: ListenerKind::Routed { table: table.to_owned(), faces, transport: Transport::Plain },
         origin: Origin::Bootstrap(key),
     }
 }

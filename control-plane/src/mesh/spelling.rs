@@ -31,7 +31,7 @@ pub fn misspelt() -> RouteRule {
 /// What stands before a route so that no other spelling of an earlier one's paths comes to it.
 pub fn guards(earlier: &[&ExposedRoute], route: &ExposedRoute) -> Vec<RouteRule> {
     let guarded = earlier.iter().filter(|other| {
-        other.admission != route.admission
+        !other.admission.asks_the_same(&route.admission)
             && share_a_host(&other.matches, &route.matches)
             && may_take(&route.matches, &other.matches)
     });

@@ -24,6 +24,7 @@ pub mod grpc;
 pub mod http;
 pub mod listener;
 pub mod route;
+pub mod tls;
 
 /// Whom resources are built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

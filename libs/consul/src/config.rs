@@ -4,9 +4,10 @@
 //!
 //! **Invariants**: a secret's `Debug` is `***`. Nothing here reads the environment.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use service::secret::Secret;
 
 use crate::pace::Pace;
 
@@ -122,28 +123,6 @@ pub enum Token {
     File(PathBuf),
 }
 
-/// A text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(secret: impl Into<String>) -> Self {
-        Self(secret.into())
-    }
-
-    /// The secret itself, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("***")
-    }
-}
-
 /// Consul's consistency modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Consistency {
@@ -230,7 +209,7 @@ mod tests {
     #[test]
     fn a_configuration_prints_without_its_token() {
         let mut config = ConsulConfig::new("http://127.0.0.1:8500");
-        config.token = Token::Value(Secret::new("b1gs33cr3t"));
+        config.token = Token::Value(Secret::new("b1gs33cr3t".to_owned()));
         let printed = format!("{config:?}");
         assert!(printed.contains("***"), "{printed}");
         assert!(!printed.contains("b1gs33cr3t"), "{printed}");

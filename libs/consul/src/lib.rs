@@ -23,6 +23,7 @@ mod health;
 mod kv;
 mod pace;
 mod query;
+mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
@@ -32,12 +33,11 @@ pub use agent::{CheckDefinition, ServiceDefinition, TtlStatus};
 pub use backoff::Backoff;
 pub use catalog::{CatalogNode, NodeService, NodeServices};
 pub use client::ConsulClient;
-pub use config::{
-    ClientCertificate, ConfigError, Consistency, ConsulConfig, Limits, Secret, Token,
-};
+pub use config::{ClientCertificate, ConfigError, Consistency, ConsulConfig, Limits, Token};
 pub use error::{ConsulError, ErrorClass};
 pub use health::{Check, CheckState, EntryNode, EntryService, ServiceEntry, Weights};
 pub use kv::KeyValue;
 pub use pace::Pace;
 pub use query::{Answer, Query};
+pub use settings::RawConsul;
 pub use watch::Watch;

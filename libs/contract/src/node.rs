@@ -58,6 +58,13 @@ pub struct NodeMetadata {
     /// What it calls, in place of the registration's `mesh_upstreams`; also where TCP listeners get their ports in host mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstreams: Option<Upstreams>,
+    /// A router's encrypted listener; with it the plain one only sends clients there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RouterTls>,
+    /// How many proxies before a router are trusted to name the client in `x-forwarded-for`; the next address before
+    /// theirs counts as the client's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub trusted_hops: u32,
     /// Whether it is no Envoy but a gRPC client that reads xDS itself: a sidecar's egress without the sidecar.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proxyless: bool,
@@ -81,10 +88,36 @@ pub struct NodeService {
     pub protocol: Option<Protocol>,
 }
 
+/// How a router speaks to clients in secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RouterTls {
+    /// Port of the listener, for TCP and, with `http3`, for UDP.
+    pub port: u16,
+    /// Certificates; the one that fits the name that a client asks for is shown, else the first.
+    pub certificates: Vec<CertificateFiles>,
+    /// Whether HTTP/3 is spoken too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http3: bool,
+}
+
+/// PEM files on the proxy's host, read again when the folder of the chain changes (by a rename).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CertificateFiles {
+    /// Path of the certificate with its chain.
+    pub chain: String,
+    /// Path of its private key.
+    pub key: String,
+}
+
 /// Why node metadata cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("node.metadata.mesh: {0}; render the bootstrap with `meshctl bootstrap`")]
 pub struct NodeError(pub String);
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
 
 const fn unspecified() -> IpAddr {
     IpAddr::V4(Ipv4Addr::UNSPECIFIED)
@@ -103,6 +136,16 @@ impl NodeMetadata {
         let fail = |reason: &str| Err(NodeError(reason.to_owned()));
         match self.role {
             _ if self.proxyless => return self.check_proxyless(),
+            ProxyRole::Sidecar | ProxyRole::Gateway
+                if self.tls.is_some() || self.trusted_hops > 0 =>
+            {
+                return fail("`tls` and `trusted_hops` are a router's: only it faces clients");
+            }
+            ProxyRole::Router
+                if self.tls.as_ref().is_some_and(|tls| tls.certificates.is_empty()) =>
+            {
+                return fail("`tls` needs at least one certificate");
+            }
             ProxyRole::Router if self.services.len() != 1 => {
                 return fail("a router has one service, its listener");
             }
@@ -131,7 +174,8 @@ impl NodeMetadata {
             if !names.insert(&service.name) {
                 return Err(NodeError(format!("service {} is named twice", service.name)));
             }
-            for port in [Some(service.inbound), service.ingress].into_iter().flatten() {
+            let tls = self.tls.as_ref().map(|tls| tls.port);
+            for port in [Some(service.inbound), service.ingress, tls].into_iter().flatten() {
                 if port == 0 || !ports.insert(port) {
                     return Err(NodeError(format!(
                         "port {port} of service {} is taken or zero",
@@ -194,6 +238,8 @@ mod tests {
                 }],
                 egress: Some(15001),
                 upstreams: Some("quotes, ledger-db=15432".parse().unwrap()),
+                tls: None,
+                trusted_hops: 0,
                 proxyless: false,
             }
         );
@@ -228,6 +274,18 @@ mod tests {
             (
                 json!({"role": "sidecar", "system": "a", "egress": 7, "services": [{"name": "b", "inbound": 7, "app": 1}]}),
                 "`egress` port is taken",
+            ),
+            (
+                json!({"role": "router", "services": [{"name": "r", "inbound": 1}], "tls": {"port": 1, "certificates": [{"chain": "c", "key": "k"}]}}),
+                "port 1 of service r is taken",
+            ),
+            (
+                json!({"role": "router", "services": [{"name": "r", "inbound": 1}], "tls": {"port": 2, "certificates": []}}),
+                "at least one certificate",
+            ),
+            (
+                json!({"role": "sidecar", "system": "a", "egress": 1, "trusted_hops": 1}),
+                "a router's",
             ),
             (json!({"role": "sidecar", "proxyless": true}), "`system` is missing"),
             (json!({"role": "gateway", "system": "a", "proxyless": true}), "goes with the role"),

@@ -24,7 +24,7 @@ mod spec;
 
 pub use allocation::Allocation;
 use allocation::short;
-pub use spec::ServiceSpec;
+pub use spec::{Application, ServiceSpec};
 
 const PASSING_DEADLINE: Duration = Duration::from_secs(30);
 const APP_GRACE: Duration = Duration::from_secs(5);
@@ -62,6 +62,7 @@ struct Ports {
     ingress: u16,
     stats: u16,
     admin: u16,
+    app_admin: u16,
 }
 
 impl Placer {
@@ -74,31 +75,27 @@ impl Placer {
         let id = new_id()?;
         let (netns, ports) = self.ports()?;
         let netns = netns.as_ref();
-        let is_gateway = spec.program.is_none();
-        let proxy = self.proxy(spec, &id, &ports, is_gateway);
+        let is_gateway = spec.is_gateway();
+        let has_app = spec.application != Application::None;
+        let proxy = self.proxy(spec, &id, &ports);
         let bootstrap = proxy.render(&self.parts.our("meshctl")?).await?;
         let name = format!("{}-{}", spec.name, short(&id));
         let envoy_name = format!("{name}-envoy");
         let binary = &self.parts.envoy;
         let envoy = Envoy::start(binary, &envoy_name, &self.dir, &bootstrap, ports.admin, netns)?;
-        let app = match &spec.program {
-            None => None,
-            Some(program) => {
-                let program = Program::new(name, program)
-                    .args([format!("--listen=127.0.0.1:{}", ports.app)])
-                    .args([format!("--egress=http://127.0.0.1:{}", ports.egress)])
-                    .args([format!("--instance={}", short(&id))])
-                    .in_netns(netns);
-                Some(Process::start(&program, &self.dir)?)
-            }
-        };
+        let program = self.application(spec, name, &id, &ports, registry)?;
+        let app = program
+            .map(|program| Process::start(&program.in_netns(netns), &self.dir))
+            .transpose()?;
         let mut allocation = Allocation {
             registration: registration(spec, &id, &ports, is_gateway),
             spec: spec.clone(),
             id,
             envoy,
             app,
-            egress: (!is_gateway).then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.egress))),
+            egress: has_app.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.egress))),
+            app_admin: (spec.application == Application::Gateway)
+                .then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.app_admin))),
             ingress: is_gateway.then_some(ports.ingress),
             netns: netns.cloned(),
         };
@@ -172,10 +169,10 @@ impl Placer {
             let (netns, ip) = network.join()?;
             let bind = Ipv4Addr::UNSPECIFIED;
             let (inbound, app, egress) = (10000, 8080, 15001);
-            let (ingress, stats, admin) = (10001, 9102, 9901);
+            let (ingress, stats, admin, app_admin) = (10001, 9102, 9901, 8081);
             return Ok((
                 Some(netns),
-                Ports { ip, bind, inbound, app, egress, ingress, stats, admin },
+                Ports { ip, bind, inbound, app, egress, ingress, stats, admin, app_admin },
             ));
         }
         let ip = Ipv4Addr::LOCALHOST;
@@ -188,16 +185,55 @@ impl Placer {
             ingress: ports::reserve()?,
             stats: ports::reserve()?,
             admin: ports::reserve()?,
+            app_admin: ports::reserve()?,
         };
         Ok((None, ports))
     }
 
-    fn proxy(&self, spec: &ServiceSpec, id: &str, ports: &Ports, is_gateway: bool) -> ProxySpec {
+    /// What is started behind the Envoy.
+    fn application(
+        &self,
+        spec: &ServiceSpec,
+        name: String,
+        id: &str,
+        ports: &Ports,
+        registry: Registry<'_>,
+    ) -> Result<Option<Program>, LabError> {
+        let (listen, egress) =
+            (format!("127.0.0.1:{}", ports.app), format!("127.0.0.1:{}", ports.egress));
+        match &spec.application {
+            Application::None => Ok(None),
+            Application::Service(program) => Ok(Some(
+                Program::new(name, program)
+                    .args([format!("--listen={listen}"), format!("--egress=http://{egress}")])
+                    .args([format!("--instance={}", short(id))]),
+            )),
+            Application::Gateway => {
+                let config = self.dir.join(format!("{name}.toml"));
+                let consul = match registry {
+                    Registry::Consul(consul) => format!("address = {:?}\n", consul.url()),
+                    Registry::File(_) => String::new(),
+                };
+                let text = format!("[consul]\n{consul}\n[schemas]\ndirectory = {:?}\n", self.dir);
+                std::fs::write(&config, text)
+                    .map_err(LabError::io(format!("write {}", config.display())))?;
+                let program = Program::new(name, &self.parts.our("api-gateway")?)
+                    .args(["run".to_owned(), format!("--config={}", config.display())])
+                    .args([format!("--listen={listen}"), format!("--egress={egress}")])
+                    .args([format!("--admin=127.0.0.1:{}", ports.app_admin)]);
+                Ok(Some(program))
+            }
+        }
+    }
+
+    fn proxy(&self, spec: &ServiceSpec, id: &str, ports: &Ports) -> ProxySpec {
         let host = self.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::host_address);
-        let service = if is_gateway {
-            format!("{}={}", spec.name, ports.inbound)
-        } else {
-            format!("{}={}:{}:{}", spec.name, ports.inbound, ports.app, spec.protocol)
+        let is_gateway = spec.is_gateway();
+        let (name, inbound, app) = (&spec.name, ports.inbound, ports.app);
+        let service = match spec.application {
+            Application::None => format!("{name}={inbound}"),
+            Application::Gateway => format!("{name}={inbound}:{app}"),
+            Application::Service(_) => format!("{name}={inbound}:{app}:{}", spec.protocol),
         };
         ProxySpec {
             role: if is_gateway { ProxyRole::Gateway } else { ProxyRole::Sidecar },
@@ -206,7 +242,7 @@ impl Placer {
             cluster: spec.name.clone(),
             services: vec![service],
             ingress: is_gateway.then_some(ports.ingress),
-            egress: (!is_gateway).then_some(ports.egress),
+            egress: (spec.application != Application::None).then_some(ports.egress),
             upstreams: spec.upstreams.clone(),
             bind: IpAddr::V4(ports.bind),
             host: Some(IpAddr::V4(host)),

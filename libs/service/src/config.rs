@@ -80,6 +80,39 @@ impl Problems {
         result.map_err(|error| self.add(key, error.to_string())).ok()
     }
 
+    /// The path, after a look whether the file can be opened: a check of the configuration must find what the start would.
+    pub fn readable(&mut self, key: &str, file: Option<PathBuf>) -> Option<PathBuf> {
+        if let Some(path) = &file
+            && let Err(error) = std::fs::File::open(path)
+        {
+            self.add(key, format!("cannot open {}: {error}", path.display()));
+        }
+        file
+    }
+
+    /// A certificate and its key, `cert_file` and `key_file` of a table: both or neither.
+    pub fn certificate(
+        &mut self,
+        table: &str,
+        certificate: Option<PathBuf>,
+        key: Option<PathBuf>,
+    ) -> Option<(PathBuf, PathBuf)> {
+        let certificate = self.readable(&format!("{table}.cert_file"), certificate);
+        let key = self.readable(&format!("{table}.key_file"), key);
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.add(format!("{table}.key_file"), "a certificate needs its key");
+                None
+            }
+            (None, Some(_)) => {
+                self.add(format!("{table}.cert_file"), "a key needs its certificate");
+                None
+            }
+        }
+    }
+
     /// The value when there was no problem.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use samples::quotes::quotes_server::{Quotes, QuotesServer};
 use samples::quotes::{DESCRIPTORS, GetQuoteRequest, Quote, WatchQuotesRequest};
+use samples::reflection::Reflection;
 use samples::{Flags, log, told_to_stop};
 use serde_json::json;
 use tokio_stream::{Stream, StreamExt};
@@ -65,16 +66,10 @@ async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<QuotesServer<App>>().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     Server::builder()
         .add_service(QuotesServer::new(App { instance: flags.instance }))
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(Reflection::server(DESCRIPTORS)?)
         .serve_with_shutdown(flags.listen, told_to_stop())
         .await?;
     Ok(())

@@ -7,6 +7,7 @@
 //! | [`registrations`] | what registrations say, good and bad |
 //! | [`documents`] | what System documents say, good and bad |
 //! | [`faults`] | what breaks, and that traffic does not notice |
+//! | [`gateway`] | what a gateway does for its clients |
 //! | [`judges`] | what clients that are not ours say of the control plane |
 //! | [`replicas`] | two control planes are as good as one |
 //!
@@ -16,6 +17,7 @@
 
 mod documents;
 mod faults;
+mod gateway;
 mod judges;
 mod moves;
 mod on_demand;

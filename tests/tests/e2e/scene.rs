@@ -81,7 +81,7 @@ impl Scene {
 
     /// Starts a mesh; `None`: a part is missing, and it is said.
     pub(crate) async fn start(test: &str, shape: impl FnOnce(&mut WorldOptions)) -> Option<Self> {
-        let ours = ["control-plane", "meshctl", "orders", "positions", "quotes"];
+        let ours = ["api-gateway", "control-plane", "meshctl", "orders", "positions", "quotes"];
         let parts = parts::parts_or_skip(test, &ours)?;
         let dir = Folder::new();
         let mut options = WorldOptions::new(parts.clone(), dir.path());

@@ -6,11 +6,13 @@ use std::time::Duration;
 use contract::registration::Protocol;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString,
-    TrafficDirection, data_source,
+    Address, DataSource, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString,
+    TrafficDirection, TransportSocket, address, data_source, socket_address as envoy_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::config::listener::v3::{
+    Filter, FilterChain, Listener, QuicProtocolOptions, UdpListenerConfig,
+};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
     UpgradeConfig,
@@ -22,10 +24,10 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Faces, ListenerKind, ListenerView, Target, gateway};
+use crate::mesh::{Faces, ListenerKind, ListenerView, Target, Transport, gateway};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
-    access_log, cluster, duration, encode, filters, no, number, pack, route, yes,
+    access_log, cluster, duration, encode, filters, no, number, pack, route, tls, yes,
 };
 use crate::xds::resources::{Encoded, ResourceType};
 
@@ -48,22 +50,28 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Door::of(Faces::Proxies, ""), false)
+                    http_filter(&view.name, routes, Faces::Proxies, &Transport::Plain, false)
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
         }
-        ListenerKind::Routed { table, faces } => {
+        ListenerKind::ToHttps(port) => {
+            let faces = Faces::Clients { trusted_hops: 0 };
+            let routes = RouteSpecifier::RouteConfig(route::to_https(&view.name, *port));
+            let filter = http_filter(&view.name, routes, faces, &Transport::Plain, false);
+            (filter, TrafficDirection::Inbound, vec![])
+        }
+        ListenerKind::Routed { table, faces, transport } => {
             let routes = RouteSpecifier::Rds(Rds {
                 config_source: Some(cluster::ads()),
                 route_config_name: table.clone(),
             });
             let direction = match faces {
                 Faces::Application => TrafficDirection::Outbound,
-                Faces::Proxies | Faces::Clients => TrafficDirection::Inbound,
+                Faces::Proxies | Faces::Clients { .. } => TrafficDirection::Inbound,
             };
             let waits = waits && *faces == Faces::Application;
-            (http_filter(&view.name, routes, Door::of(*faces, table), waits), direction, vec![])
+            (http_filter(&view.name, routes, *faces, transport, waits), direction, vec![])
         }
         ListenerKind::Tcp { target } => {
             let target = target.to_string();
@@ -72,13 +80,49 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
     };
     let message = Listener {
         name: view.name.clone(),
-        address: Some(socket_address(&view.address.ip().to_string(), view.address.port())),
-        filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
+        address: Some(bound(view)),
+        filter_chains: vec![FilterChain {
+            filters: vec![filter],
+            transport_socket: transport_socket(&view.kind),
+            ..Default::default()
+        }],
+        udp_listener_config: udp(&view.kind),
         traffic_direction: direction.into(),
         ..Default::default()
     };
     let clusters = clusters.into_iter().map(Into::into).collect();
     encode(ResourceType::Listener, view.name.as_str().into(), &message, clusters)
+}
+
+fn bound(view: &ListenerView) -> Address {
+    let mut address = socket_address(&view.address.ip().to_string(), view.address.port());
+    if let (Some(address::Address::SocketAddress(socket)), Some(_)) =
+        (&mut address.address, udp(&view.kind))
+    {
+        socket.protocol = envoy_socket::Protocol::Udp.into();
+    }
+    address
+}
+
+fn transport_socket(kind: &ListenerKind) -> Option<TransportSocket> {
+    match kind {
+        ListenerKind::Routed { transport: Transport::Tls { certificates, .. }, .. } => {
+            Some(tls::tcp(certificates))
+        }
+        ListenerKind::Routed { transport: Transport::Quic { certificates }, .. } => {
+            Some(tls::quic(certificates))
+        }
+        _ => None,
+    }
+}
+
+fn udp(kind: &ListenerKind) -> Option<UdpListenerConfig> {
+    matches!(kind, ListenerKind::Routed { transport: Transport::Quic { .. }, .. }).then(|| {
+        UdpListenerConfig {
+            quic_options: Some(QuicProtocolOptions::default()),
+            ..Default::default()
+        }
+    })
 }
 
 fn tcp_filter(listener: &str, cluster: String) -> Filter {
@@ -94,11 +138,9 @@ fn tcp_filter(listener: &str, cluster: String) -> Filter {
     }
 }
 
-/// Whom an HTTP listener lets in, and who answers there.
+/// Who answers at an HTTP listener, by its route table.
 #[derive(Debug, Clone, Copy)]
 struct Door {
-    /// Clients outside connect here.
-    faces_clients: bool,
     /// The Router brings clients here.
     is_ingress: bool,
     /// The System's own answers pass here, which nothing is added to.
@@ -106,18 +148,29 @@ struct Door {
 }
 
 impl Door {
-    fn of(faces: Faces, table: &str) -> Self {
+    fn of(routes: &RouteSpecifier) -> Self {
+        let table = match routes {
+            RouteSpecifier::Rds(rds) => rds.route_config_name.as_str(),
+            RouteSpecifier::RouteConfig(_) | RouteSpecifier::ScopedRoutes(_) => "",
+        };
         let tables = [gateway::INGRESS_TABLE, gateway::MESH_TABLE, gateway::APPLICATION_TABLE];
-        Self {
-            faces_clients: faces == Faces::Clients,
-            is_ingress: table == gateway::INGRESS_TABLE,
-            is_gateway: tables.contains(&table),
-        }
+        Self { is_ingress: table == gateway::INGRESS_TABLE, is_gateway: tables.contains(&table) }
     }
 }
 
-fn http_filter(listener: &str, routes: RouteSpecifier, door: Door, waits: bool) -> Filter {
-    let Door { faces_clients, is_ingress, is_gateway } = door;
+fn http_filter(
+    listener: &str,
+    routes: RouteSpecifier,
+    faces: Faces,
+    transport: &Transport,
+    waits: bool,
+) -> Filter {
+    let (faces_clients, trusted_hops) = match faces {
+        Faces::Clients { trusted_hops } => (true, trusted_hops),
+        Faces::Application | Faces::Proxies => (false, 0),
+    };
+    let is_quic = matches!(transport, Transport::Quic { .. });
+    let Door { is_ingress, is_gateway } = Door::of(&routes);
     // Where admissions are decided, a path has one spelling. Inside, keys may hold escaped slashes.
     let escaped_slashes = match faces_clients || is_ingress {
         true => PathWithEscapedSlashesAction::RejectRequest,
@@ -125,9 +178,9 @@ fn http_filter(listener: &str, routes: RouteSpecifier, door: Door, waits: bool) 
     };
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
-        codec_type: CodecType::Auto.into(),
+        codec_type: if is_quic { CodecType::Http3 } else { CodecType::Auto }.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(waits, is_ingress),
+        http_filters: filters::chain(transport, waits, is_ingress),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
@@ -137,6 +190,7 @@ fn http_filter(listener: &str, routes: RouteSpecifier, door: Door, waits: bool) 
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,
+        xff_num_trusted_hops: trusted_hops,
         generate_request_id: yes(),
         preserve_external_request_id: true,
         always_set_request_id_in_response: faces_clients,
@@ -154,6 +208,7 @@ fn http_filter(listener: &str, routes: RouteSpecifier, door: Door, waits: bool) 
             max_concurrent_streams: number(1000),
             ..Default::default()
         }),
+        http3_protocol_options: is_quic.then(Default::default),
         ..Default::default()
     };
     Filter {

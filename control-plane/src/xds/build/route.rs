@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::config::core::v3::{
     data_source,
 };
 use envoy_types::pb::envoy::config::route::v3::redirect_action::{
-    PathRewriteSpecifier, RedirectResponseCode,
+    PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
 };
 use envoy_types::pb::envoy::config::route::v3::retry_policy::{
     RetryBackOff, RetryHostPredicate, retry_host_predicate,
@@ -58,6 +58,8 @@ pub fn routes(table: &RouteTable) -> Arc<Encoded> {
         } else {
             vec![]
         },
+        // The table's removals come first, so that a route can write what clients may not.
+        most_specific_header_mutations_wins: true,
         // Clusters arrive before the routes that name them; Envoy need not refuse a table over one of them.
         validate_clusters: no(),
         max_direct_response_body_size_bytes: largest_page(table),
@@ -79,6 +81,10 @@ pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
         timeout: Some(duration(Duration::ZERO)),
         ..Default::default()
     };
+    everything(name, RouteActionSpecifier::Route(action))
+}
+
+fn everything(name: &str, action: RouteActionSpecifier) -> RouteConfiguration {
     RouteConfiguration {
         name: name.to_owned(),
         virtual_hosts: vec![EnvoyVirtualHost {
@@ -89,7 +95,7 @@ pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
                     path_specifier: Some(PathSpecifier::Prefix("/".to_owned())),
                     ..Default::default()
                 }),
-                action: Some(RouteActionSpecifier::Route(action)),
+                action: Some(action),
                 ..Default::default()
             }],
             ..Default::default()
@@ -97,6 +103,17 @@ pub(super) fn inbound(name: &str, cluster: String) -> RouteConfiguration {
         validate_clusters: no(),
         ..Default::default()
     }
+}
+
+/// The table of a Router's plain port when it has an encrypted one: every request is sent there, method and body kept.
+pub(super) fn to_https(name: &str, port: u16) -> RouteConfiguration {
+    let redirect = RedirectAction {
+        scheme_rewrite_specifier: Some(SchemeRewriteSpecifier::HttpsRedirect(true)),
+        port_redirect: port.into(),
+        response_code: RedirectResponseCode::PermanentRedirect.into(),
+        ..Default::default()
+    };
+    everything(name, RouteActionSpecifier::Redirect(redirect))
 }
 
 fn virtual_host(host: &VirtualHost) -> Vec<u8> {

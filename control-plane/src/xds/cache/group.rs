@@ -250,6 +250,9 @@ impl Group {
             clusters.extend(apps.into_iter().map(|app| (app.name.clone(), app)));
             type_set::follow_on_demand(&before.clusters, clusters, self.on_demand.clone())
         };
+        let certificates = node.tls.iter().flat_map(|tls| &tls.certificates);
+        let secrets = certificates.map(build::tls::secret);
+        let secrets = secrets.map(|secret| (secret.name.clone(), secret)).collect();
         let listeners = listeners(model, node, &self.tcp);
         let waits = !self.on_demand.is_empty();
         let listeners = listeners.iter().map(|view| build::listener::listener(view, waits));
@@ -260,7 +263,7 @@ impl Group {
             generation: model.generation,
             clusters,
             endpoints: self.endpoints.clone(),
-            secrets: before.secrets.clone(),
+            secrets: type_set::follow(&before.secrets, secrets),
             listeners: type_set::follow(&before.listeners, listeners),
             routes: self.routes.clone(),
         }

@@ -13,7 +13,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::Instant;
 
-use crate::{ConsulClient, ConsulConfig, ConsulError, Query, Secret, Token};
+use service::secret::Secret;
+
+use crate::{ConsulClient, ConsulConfig, ConsulError, Query, Token};
 
 /// How the agent runs.
 #[derive(Debug, Clone, Default)]
@@ -110,7 +112,7 @@ impl ConsulProcess {
         super::install_crypto_provider();
         let mut config = ConsulConfig::new(self.url());
         if self.options.has_acl {
-            config.token = Token::Value(Secret::new(self.management_token()));
+            config.token = Token::Value(Secret::new(self.management_token().to_owned()));
         }
         ConsulClient::new(config)
     }

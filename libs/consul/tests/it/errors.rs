@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use consul::testing::{Reply, ScriptedConsul, install_crypto_provider};
-use consul::{
-    Consistency, ConsulClient, ConsulConfig, ConsulError, ErrorClass, Query, Secret, Token,
-};
+use consul::{Consistency, ConsulClient, ConsulConfig, ConsulError, ErrorClass, Query, Token};
 use tokio::time::Instant;
 
 use crate::{a_client_of, a_config_of, soon};
@@ -136,7 +134,7 @@ async fn a_token_file_is_read_for_each_request() {
     std::fs::remove_file(&file).unwrap();
     let error = soon(client.read(&Query::services(), Consistency::Default)).await.unwrap_err();
     assert!(matches!(error, ConsulError::TokenFile { .. }), "{error}");
-    config.token = Token::Value(Secret::new("three"));
+    config.token = Token::Value(service::secret::Secret::new("three".to_owned()));
     let client = ConsulClient::new(config).unwrap();
     soon(client.read(&Query::services(), Consistency::Default)).await.unwrap();
     let tokens: Vec<_> = server.calls().into_iter().filter_map(|call| call.token).collect();

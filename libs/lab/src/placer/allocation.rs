@@ -19,6 +19,7 @@ pub struct Allocation {
     pub(super) app: Option<Process>,
     pub(super) egress: Option<SocketAddr>,
     pub(super) ingress: Option<u16>,
+    pub(super) app_admin: Option<SocketAddr>,
     pub(super) netns: Option<NetNs>,
 }
 
@@ -56,6 +57,11 @@ impl Allocation {
     /// Its egress listener, with a client that can reach it.
     pub fn egress(&self) -> Option<(Client, SocketAddr)> {
         Some((Client::inside(self.netns.as_ref()), self.egress?))
+    }
+
+    /// The admin port of a gateway's application, with a client that can reach it.
+    pub fn app_admin(&self) -> Option<(Client, SocketAddr)> {
+        Some((Client::inside(self.netns.as_ref()), self.app_admin?))
     }
 
     /// Its Envoy.

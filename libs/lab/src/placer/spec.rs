@@ -8,6 +8,17 @@ use contract::registration::Protocol;
 
 use crate::registry::Check;
 
+/// What stands behind an instance's Envoy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Application {
+    /// A service's: takes `--listen`, `--egress` and `--instance`.
+    Service(PathBuf),
+    /// A gateway's: the built `api-gateway`.
+    Gateway,
+    /// None: a gateway that is an Envoy alone.
+    None,
+}
+
 /// A service to place an instance of.
 #[derive(Debug, Clone)]
 pub struct ServiceSpec {
@@ -17,8 +28,8 @@ pub struct ServiceSpec {
     pub name: String,
     /// What it speaks.
     pub protocol: Protocol,
-    /// The application: takes `--listen`, `--egress` and `--instance`. `None`: a gateway, which is an Envoy alone.
-    pub program: Option<PathBuf>,
+    /// What stands behind the Envoy.
+    pub application: Application,
     /// Meta beside `mesh_system`, `mesh_protocol`, `mesh_role` and what the placer knows.
     pub meta: BTreeMap<String, String>,
     /// Upstreams for the bootstrap, in place of the meta's.
@@ -43,7 +54,7 @@ impl ServiceSpec {
             system: system.to_owned(),
             name: name.to_owned(),
             protocol,
-            program: Some(program),
+            application: Application::Service(program),
             meta: BTreeMap::new(),
             upstreams: None,
             check,
@@ -52,13 +63,24 @@ impl ServiceSpec {
         }
     }
 
-    /// A System's gateway.
+    /// A System's gateway, an Envoy alone.
     pub fn gateway(system: &str) -> Self {
-        let mut spec =
-            Self::new(system, &format!("{system}-gateway"), Protocol::Http, PathBuf::new());
-        spec.program = None;
-        spec.check = Check::Tcp;
-        spec
+        let name = format!("{system}-gateway");
+        Self {
+            application: Application::None,
+            check: Check::Tcp,
+            ..Self::new(system, &name, Protocol::Http, PathBuf::new())
+        }
+    }
+
+    /// A System's gateway with the `api-gateway` application behind it.
+    pub fn api_gateway(system: &str) -> Self {
+        Self { application: Application::Gateway, ..Self::gateway(system) }
+    }
+
+    /// Whether it is a System's gateway.
+    pub fn is_gateway(&self) -> bool {
+        !matches!(self.application, Application::Service(_))
     }
 
     /// Adds a key of meta.

@@ -1,7 +1,8 @@
 //! Consul fails in its various ways: nothing shrinks, the failure shows, and recovery needs no restart.
 
+use ::consul::Token;
 use ::consul::testing::ConsulOptions;
-use ::consul::{Secret, Token};
+use ::service::secret::Secret;
 
 use super::*;
 
@@ -69,7 +70,7 @@ async fn a_token_that_loses_its_rights_takes_nothing_away() {
     set_policy(&consul, "").await;
     create_token(&consul).await;
     let mut config = impatient(consul.url());
-    config.token = Token::Value(Secret::new(TOKEN));
+    config.token = Token::Value(Secret::new(TOKEN.to_owned()));
     let mut observer = Observer::start(config, attentive());
     let is_blind = |seen: &Seen| {
         seen.error("consul").is_some_and(|error| error.contains("cannot see the catalogue"))

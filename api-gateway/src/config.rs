@@ -1,0 +1,168 @@
+//! The configuration file: its exact shape ([`RawConfig`]) and what the program works with ([`Config`]).
+//!
+//! In: one TOML file, the addresses of the command line, and `CONSUL_HTTP_TOKEN` for the secret.
+//! Out: parsed values, or every problem with its key.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use consul::{ConsulConfig, RawConsul};
+use serde::{Deserialize, Serialize};
+use service::config::{ConfigError, Problems, load};
+use service::logging::LogConfig;
+
+use crate::cli::Addresses;
+use crate::schema;
+use crate::transcode;
+
+/// The file's exact shape; every key may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    /// Where the gateway's Envoy reaches it; loopback only.
+    pub listen: SocketAddr,
+    /// The gateway Envoy's egress listener, through which services are called.
+    pub egress: SocketAddr,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Consul, which keeps the API keys' hashes.
+    pub consul: RawConsul,
+    /// Where the schemas of gRPC services come from.
+    pub schemas: RawSchemas,
+    /// What a request may weigh.
+    pub limits: RawLimits,
+    /// The admin port: health, metrics, pages.
+    pub admin: RawAdmin,
+}
+
+/// `[schemas]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSchemas {
+    /// Folder of descriptor files, for routes that name one.
+    pub directory: PathBuf,
+    /// How often a service in use is asked for its schema again, in seconds.
+    pub interval_s: u64,
+    /// How long a schema stays alive after it was last seen, in seconds; longer than a rolling update's pauses.
+    pub keep_s: u64,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLimits {
+    /// Largest body of a request, in bytes.
+    pub body_bytes: usize,
+    /// Largest message that a service may answer, in bytes.
+    pub message_bytes: usize,
+    /// How deep objects and lists of a body may nest.
+    pub depth: usize,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAdmin {
+    /// Address of health, metrics and pages; loopback only.
+    pub listen: SocketAddr,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 18010)),
+            egress: SocketAddr::from(([127, 0, 0, 1], 18011)),
+            log: LogConfig::default(),
+            consul: RawConsul::default(),
+            schemas: RawSchemas::default(),
+            limits: RawLimits::default(),
+            admin: RawAdmin::default(),
+        }
+    }
+}
+
+impl Default for RawSchemas {
+    fn default() -> Self {
+        Self { directory: PathBuf::from("/etc/ayatori/descriptors"), interval_s: 5, keep_s: 60 }
+    }
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self { body_bytes: 4 * 1024 * 1024, message_bytes: 4 * 1024 * 1024, depth: 100 }
+    }
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 18012)) }
+    }
+}
+
+/// What the program works with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where Envoy reaches it.
+    pub listen: SocketAddr,
+    /// Envoy's egress listener.
+    pub egress: SocketAddr,
+    /// What is logged.
+    pub log: LogConfig,
+    /// Where the keys are.
+    pub consul: ConsulConfig,
+    /// Folder of descriptor files.
+    pub descriptors: PathBuf,
+    /// When schemas are looked at.
+    pub schemas: schema::Pace,
+    /// What a request may weigh.
+    pub limits: transcode::Limits,
+    /// The admin port.
+    pub admin: SocketAddr,
+}
+
+impl Config {
+    /// Reads the file (the defaults without one), puts the command line's addresses over it, and checks the whole.
+    ///
+    /// # Errors
+    /// Every problem, with its key.
+    pub fn read(file: Option<&Path>, addresses: &Addresses) -> Result<Self, ConfigError> {
+        let mut raw: RawConfig = load(file)?;
+        raw.listen = addresses.listen.unwrap_or(raw.listen);
+        raw.egress = addresses.egress.unwrap_or(raw.egress);
+        raw.admin.listen = addresses.admin.unwrap_or(raw.admin.listen);
+        let mut problems = Problems::default();
+        let config = resolve(raw, &mut problems);
+        problems.finish(file, Some(config))
+    }
+}
+
+fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
+    // Whoever reaches the port is believed to be Envoy: what it says about a route is not checked again.
+    for (key, address) in [("listen", raw.listen), ("admin.listen", raw.admin.listen)] {
+        if !address.ip().is_loopback() {
+            problems.add(
+                key,
+                format!("{address} is not on loopback: only the Envoy beside it may reach it"),
+            );
+        }
+    }
+    Config {
+        listen: raw.listen,
+        egress: raw.egress,
+        log: raw.log,
+        consul: raw.consul.resolve(problems),
+        descriptors: raw.schemas.directory,
+        schemas: schema::Pace {
+            reflection: Duration::from_secs(raw.schemas.interval_s.max(1)),
+            keep: Duration::from_secs(raw.schemas.keep_s),
+            ..schema::Pace::default()
+        },
+        limits: transcode::Limits {
+            body_bytes: raw.limits.body_bytes,
+            message_bytes: raw.limits.message_bytes,
+            depth: raw.limits.depth,
+        },
+        admin: raw.admin.listen,
+    }
+}

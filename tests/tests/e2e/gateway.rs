@@ -1,0 +1,3 @@
+//! What a System's gateway does for its clients, through Router, Envoys and the application behind it.
+
+mod conversion;

@@ -195,6 +195,11 @@ pub fn issuers(model: &MeshModel, name: &SystemName) -> BTreeSet<Target> {
 }
 
 impl Admission {
+    /// Whether both ask callers for the same, wherever that is written.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self == other
+    }
+
     /// For people.
     pub fn describe(&self) -> String {
         match self {

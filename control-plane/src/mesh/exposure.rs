@@ -21,7 +21,6 @@ pub fn exposed_routes(
     services: &BTreeMap<ServiceName, ServiceModel>,
     problems: &mut Vec<Problem>,
 ) -> Vec<ExposedRoute> {
-    let default_auth = document.and_then(|document| document.default_auth.as_ref());
     let mut routes: Vec<ExposedRoute> =
         document.map(|document| document_routes(document, services, problems)).unwrap_or_default();
     let mut by_path: Vec<(&String, &ServiceSpec)> = specs
@@ -51,7 +50,7 @@ pub fn exposed_routes(
             to: spec.key.name.clone(),
             timeout: None,
             retries: None,
-            admission: admission::of_route(None, default_auth),
+            admission: admission::of_route(document, None, format!("mesh_path of {}", spec.key)),
             conversion: None,
             origin: Origin::Registration(spec.key.clone(), "mesh_path"),
         });
@@ -87,7 +86,7 @@ fn document_routes(
             to: to.clone(),
             timeout: route.timeout.map(limited),
             retries: route.retries.as_ref().map(retry_policy),
-            admission: admission::of_route(route.auth.as_ref(), document.default_auth.as_ref()),
+            admission: admission::of_route(Some(document), Some(route), format!("routes[{index}]")),
             conversion,
             origin: Origin::Document(document.name.clone(), format!("routes[{index}]")),
         })

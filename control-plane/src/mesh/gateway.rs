@@ -61,7 +61,7 @@ pub fn ingress_table(
         .get(name)
         .into_iter()
         .flat_map(|system| {
-            let guarded = |route| admission::guard(system, route, rules(system, route, app));
+            let guarded = |route| admission::guard(system, route, rules(system, route, app), app);
             system.routes.iter().flat_map(guarded)
         })
         .collect();

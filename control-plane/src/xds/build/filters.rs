@@ -1,5 +1,14 @@
 //! HTTP filters: the chain of a listener, and what a route sets for them.
 //!
+//! | folder's file | filter |
+//! |---|---|
+//! | `identity.rs` | removes headers that say who calls from what clients send; writes which way succeeded |
+//! | `jwt.rs` | checks tokens |
+//! | `authz.rs` | asks the application |
+//! | `rbac.rs` | what a token must hold |
+//! | `limits.rs` | how often callers may come |
+//! | `refusals.rs` | what they say when they refuse |
+//!
 //! **Invariants**: a filter that only some routes need is in the chain and off; routes turn it on, so that a change of
 //! routes changes no listener.
 
@@ -22,20 +31,36 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::{RouteRule, Transport};
+use crate::mesh::{Admission, Checkpoint, RouteRule};
+use crate::xds::build::listener::Serving;
 use crate::xds::build::{cluster, duration, pack};
+
+mod authz;
+mod identity;
+mod jwt;
+mod limits;
+mod rbac;
+pub(super) mod refusals;
 
 /// How long a request waits for a cluster that the proxy has yet to be told of; answers come within milliseconds.
 const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The filters of a listener, in the order in which a request meets them.
-pub(super) fn chain(transport: &Transport, waits: bool) -> Vec<HttpFilter> {
-    let http3 = match transport {
-        Transport::Tls { http3: Some(port), .. } => Some(*port),
-        Transport::Tls { http3: None, .. } | Transport::Plain | Transport::Quic { .. } => None,
-    };
+pub(super) fn chain(serving: &Serving<'_>) -> Vec<HttpFilter> {
+    let before = serving.checkpoint.map(identity::remove);
+    let checks = serving.checkpoint.into_iter().flat_map(checks);
+    let waiting = serving.waits.then(on_demand);
     let router = filter("envoy.filters.http.router", &Router::default());
-    http3.map(advertise).into_iter().chain(waits.then(on_demand)).chain([router]).collect()
+    let http3 = serving.transport.advertised().map(advertise);
+    before.into_iter().chain(checks).chain(http3).chain(waiting).chain([router]).collect()
+}
+
+/// What is checked of what comes from the Router.
+fn checks(checkpoint: &Checkpoint) -> impl Iterator<Item = HttpFilter> {
+    let tokens = [rbac::one_proof(), jwt::filter(checkpoint)];
+    let application = checkpoint.app.as_ref().map(authz::filter);
+    let holds = [rbac::filter(), identity::way()];
+    tokens.into_iter().chain(application).chain(holds).chain(limits::filters(checkpoint))
 }
 
 /// Tells clients that the same is to be had over HTTP/3 (RFC 7838).
@@ -62,16 +87,41 @@ fn advertise(port: u16) -> HttpFilter {
 }
 
 /// What a route sets for the filters, by the filters' names.
-pub(super) fn of_rule(_rule: &RouteRule) -> BTreeMap<String, Any> {
-    BTreeMap::new()
+pub(super) fn of_rule(rule: &RouteRule) -> BTreeMap<String, Any> {
+    let Admission::Guarded(guard) = &rule.admission else { return BTreeMap::new() };
+    let mut settings = BTreeMap::new();
+    let mut set = |(name, config): (&str, Any)| {
+        settings.insert(name.to_owned(), config);
+    };
+    if !guard.ways.is_empty() {
+        set(rbac::one_proof_of(guard));
+    }
+    jwt::of(guard).map(&mut set);
+    if guard.asks_application() {
+        set(authz::of(guard));
+    } else if !guard.ways.is_empty() {
+        set(rbac::of(guard));
+        set(identity::way_of_token());
+    }
+    limits::of(guard).into_iter().for_each(&mut set);
+    settings
 }
 
 fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
+    packed(name, pack(config))
+}
+
+fn packed(name: &str, config: Any) -> HttpFilter {
     HttpFilter {
         name: name.to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack(config))),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
     }
+}
+
+/// A filter that acts on no route but those with a setting for it.
+fn off(filter: HttpFilter) -> HttpFilter {
+    HttpFilter { disabled: true, ..filter }
 }
 
 /// Asks for a request's cluster when the proxy does not have it.

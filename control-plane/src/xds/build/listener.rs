@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::registration::Protocol;
-use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, DataSource, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString,
-    TrafficDirection, TransportSocket, address, data_source, socket_address as envoy_socket,
+    Address, Http2ProtocolOptions, HttpProtocolOptions, TrafficDirection, TransportSocket, address,
+    socket_address as envoy_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
 use envoy_types::pb::envoy::config::listener::v3::{
@@ -23,7 +22,7 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Faces, ListenerKind, ListenerView, Target, Transport};
+use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target, Transport};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
     access_log, cluster, duration, encode, filters, no, number, pack, route, tls, yes,
@@ -31,11 +30,29 @@ use crate::xds::build::{
 use crate::xds::resources::{Encoded, ResourceType};
 
 /// What Envoy answers itself: for which host, and why. The response flag is in the access log.
-const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY%\n";
+const LOCAL_REPLY: &str = "%LOCAL_REPLY_BODY%";
 /// A client that sends its headers slower than this is cut off.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
 const STREAM_IDLE: Duration = Duration::from_secs(300);
+
+/// How a listener serves HTTP.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Serving<'a> {
+    pub(super) faces: Faces,
+    pub(super) transport: &'a Transport,
+    /// What is checked of what comes from the Router.
+    pub(super) checkpoint: Option<&'a Checkpoint>,
+    /// Whether requests wait for clusters that the proxy has yet to ask for.
+    pub(super) waits: bool,
+}
+
+impl Serving<'static> {
+    /// Over TCP, with nothing to check or to wait for.
+    const fn plain(faces: Faces) -> Self {
+        Self { faces, transport: &Transport::Plain, checkpoint: None, waits: false }
+    }
+}
 
 /// A listener; with `waits`, the application's requests wait for clusters that the proxy has yet to ask for.
 pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
@@ -47,7 +64,7 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Faces::Proxies, &Transport::Plain, false)
+                    http_filter(&view.name, routes, &Serving::plain(Faces::Proxies))
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
@@ -55,10 +72,10 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
         ListenerKind::ToHttps(port) => {
             let faces = Faces::Clients { trusted_hops: 0 };
             let routes = RouteSpecifier::RouteConfig(route::to_https(&view.name, *port));
-            let filter = http_filter(&view.name, routes, faces, &Transport::Plain, false);
+            let filter = http_filter(&view.name, routes, &Serving::plain(faces));
             (filter, TrafficDirection::Inbound, vec![])
         }
-        ListenerKind::Routed { table, faces, transport } => {
+        ListenerKind::Routed { table, faces, transport, checkpoint } => {
             let routes = RouteSpecifier::Rds(Rds {
                 config_source: Some(cluster::ads()),
                 route_config_name: table.clone(),
@@ -68,7 +85,10 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Faces::Proxies | Faces::Clients { .. } => TrafficDirection::Inbound,
             };
             let waits = waits && *faces == Faces::Application;
-            (http_filter(&view.name, routes, *faces, transport, waits), direction, vec![])
+            let checkpoint = checkpoint.as_deref();
+            let clusters = checkpoint.map(checked_by).unwrap_or_default();
+            let serving = Serving { faces: *faces, transport, checkpoint, waits };
+            (http_filter(&view.name, routes, &serving), direction, clusters)
         }
         ListenerKind::Tcp { target } => {
             let target = target.to_string();
@@ -135,29 +155,31 @@ fn tcp_filter(listener: &str, cluster: String) -> Filter {
     }
 }
 
-fn http_filter(
-    listener: &str,
-    routes: RouteSpecifier,
-    faces: Faces,
-    transport: &Transport,
-    waits: bool,
-) -> Filter {
-    let (faces_clients, trusted_hops) = match faces {
+/// The clusters that the checks of a listener ask.
+fn checked_by(checkpoint: &Checkpoint) -> Vec<String> {
+    let app = checkpoint.app.iter().map(|app| Target::App(app.clone()));
+    let by_url = checkpoint.tokens.iter().filter(|(_, jwt)| jwt.jwks.url.is_some());
+    let issuer = |(way, _): (&String, _)| Target::Issuer(checkpoint.system.clone(), way.clone());
+    app.chain(by_url.map(issuer)).map(|target| target.to_string()).collect()
+}
+
+fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) -> Filter {
+    let (faces_clients, trusted_hops) = match serving.faces {
         Faces::Clients { trusted_hops } => (true, trusted_hops),
         Faces::Application | Faces::Proxies => (false, 0),
     };
-    let is_quic = matches!(transport, Transport::Quic { .. });
+    let is_quic = matches!(serving.transport, Transport::Quic { .. });
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
         codec_type: if is_quic { CodecType::Http3 } else { CodecType::Auto }.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(transport, waits),
+        http_filters: filters::chain(serving),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
         }],
-        local_reply_config: Some(local_reply()),
+        local_reply_config: Some(local_reply(serving.checkpoint.is_some())),
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,
@@ -187,17 +209,10 @@ fn http_filter(
     }
 }
 
-fn local_reply() -> LocalReplyConfig {
+fn local_reply(checks: bool) -> LocalReplyConfig {
     LocalReplyConfig {
-        body_format: Some(SubstitutionFormatString {
-            content_type: "text/plain; charset=utf-8".to_owned(),
-            format: Some(Format::TextFormatSource(DataSource {
-                specifier: Some(data_source::Specifier::InlineString(LOCAL_REPLY.to_owned())),
-                ..Default::default()
-            })),
-            ..Default::default()
-        }),
-        ..Default::default()
+        mappers: if checks { filters::refusals::mappers() } else { vec![] },
+        body_format: Some(filters::refusals::body(LOCAL_REPLY)),
     }
 }
 

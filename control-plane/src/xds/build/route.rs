@@ -186,6 +186,7 @@ fn route(rule: &RouteRule) -> Vec<u8> {
         }),
         action: Some(action),
         request_headers_to_add: told(&rule.action),
+        metadata: filters::refusals::metadata(rule),
         ..Default::default()
     };
     joined(&message, &FilterSettings { typed_per_filter_config: filters::of_rule(rule) })

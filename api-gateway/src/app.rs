@@ -118,7 +118,7 @@ fn spawn_schemas(
     let limits = schema::Limits::default();
     let sources = Sources {
         reflection: Reflection { egress, limits, deadline: REFLECTION_DEADLINE },
-        folder: DescriptorFolder { path: Some(config.descriptors.clone()), limits },
+        folder: DescriptorFolder { path: config.descriptors.clone(), limits },
     };
     let (owner, schemas) = Owner::new(sources, config.schemas);
     tasks.spawn("schemas", owner.run(shutdown.clone()));

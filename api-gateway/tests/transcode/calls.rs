@@ -69,122 +69,124 @@ async fn a_body_path_and_query_become_one_message() {
     }
 }
 
+/// Method, path, body, and what is wrong.
+const WRONG: [(&str, &str, &str, &str); 19] = [
+    (
+        "GET",
+        "/v1/echo/a/7?text=b",
+        "",
+        "field `text`: in the query: the path sets it; remove it from the query",
+    ),
+    (
+        "GET",
+        "/v1/echo/a/x",
+        "",
+        "field `inner.number`: in the path: \"x\" is not an integer of 32 bits",
+    ),
+    (
+        "GET",
+        "/v1/echo/%ff/1",
+        "",
+        "field `text`: in the path: its percent-encoded bytes are no UTF-8; encode the text as UTF-8",
+    ),
+    (
+        "GET",
+        "/v1/echo/%zz/1",
+        "",
+        "field `text`: in the path: `%zz` is no percent-encoding; write a percent sign as `%25`",
+    ),
+    (
+        "POST",
+        "/v1/echo?text=a",
+        "",
+        "field `text`: in the query: the body sets it; remove it from the query",
+    ),
+    (
+        "PUT",
+        "/v1/echo/a?inner.number=1",
+        "{}",
+        "field `inner.number`: in the query: the body sets it; remove it from the query",
+    ),
+    (
+        "GET",
+        "/v1/echo?text=a&text=b",
+        "",
+        "field `text`: in the query: is there twice, and is not repeated; give it once",
+    ),
+    (
+        "GET",
+        "/v1/echo?byText=a",
+        "",
+        "field `byText`: in the query: a map cannot be in a query; send it in a body",
+    ),
+    (
+        "GET",
+        "/v1/echo?inner=a",
+        "",
+        "field `inner`: in the query: is a `echo.v1.Inner`; give the fields inside it",
+    ),
+    (
+        "GET",
+        "/v1/echo?inners.text=a",
+        "",
+        "field `inners.text`: in the query: no field inside a repeated one can be in a query; send a body",
+    ),
+    (
+        "GET",
+        "/v1/echo?text.a=b",
+        "",
+        "field `text.a`: in the query: nothing is inside the field before `a`",
+    ),
+    (
+        "GET",
+        "/v1/echo?choiceText=a&choiceNumber=1",
+        "",
+        "field `choiceNumber`: in the query: is in a oneof with `choiceText`; give one of them",
+    ),
+    (
+        "GET",
+        "/v1/echo?boolValue=1",
+        "",
+        "field `boolValue`: in the query: \"1\" is neither `true` nor `false`",
+    ),
+    (
+        "GET",
+        "/v1/echo?inner.none=1",
+        "",
+        "field `inner.none`: in the query: `echo.v1.Inner` has no field `none`; its fields are `text`, `number`, `inner`, `many`, `at`",
+    ),
+    ("GET", "/v1/echo", "{}", "GET /v1/echo takes no body; send its fields in the query"),
+    (
+        "POST",
+        "/v1/echo",
+        "{\n \"inner\": {\"many\": [{}, {\"number\": \"x\"}]}}",
+        "field `inner.many[1].number`: invalid digit found in string at line 2 column 38",
+    ),
+    (
+        "POST",
+        "/v1/echo",
+        "{\"none\":1}",
+        "body: unrecognized field name 'none' at line 1 column 7; it must be JSON of `echo.v1.Kinds`",
+    ),
+    (
+        "POST",
+        "/v1/echo",
+        "{\"text\":\"a\"",
+        "body: EOF while parsing an object at line 1 column 11; it must be JSON of `echo.v1.Kinds`",
+    ),
+    (
+        "POST",
+        "/v1/echo",
+        "{\"inner\":{\"text\":\"a\",\"text\":\"b\"}}",
+        "field `inner`: the name \"text\" is there twice; remove one at line 1 column 27",
+    ),
+];
+
 #[tokio::test]
 async fn a_request_that_binds_wrongly_is_refused_with_the_field_and_the_next_step() {
     let gateway = Gateway::start().await;
-    let cases = [
-        (
-            Method::GET,
-            "/v1/echo/a/7?text=b",
-            "",
-            "field `text`: in the query: the path sets it; remove it from the query",
-        ),
-        (
-            Method::GET,
-            "/v1/echo/a/x",
-            "",
-            "field `inner.number`: in the path: \"x\" is not an integer of 32 bits",
-        ),
-        (
-            Method::GET,
-            "/v1/echo/%ff/1",
-            "",
-            "field `text`: in the path: its percent-encoded bytes are no UTF-8; encode the text as UTF-8",
-        ),
-        (
-            Method::GET,
-            "/v1/echo/%zz/1",
-            "",
-            "field `text`: in the path: `%zz` is no percent-encoding; write a percent sign as `%25`",
-        ),
-        (
-            Method::POST,
-            "/v1/echo?text=a",
-            "",
-            "field `text`: in the query: the body sets it; remove it from the query",
-        ),
-        (
-            Method::PUT,
-            "/v1/echo/a?inner.number=1",
-            "{}",
-            "field `inner.number`: in the query: the body sets it; remove it from the query",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?text=a&text=b",
-            "",
-            "field `text`: in the query: is there twice, and is not repeated; give it once",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?byText=a",
-            "",
-            "field `byText`: in the query: a map cannot be in a query; send it in a body",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?inner=a",
-            "",
-            "field `inner`: in the query: is a `echo.v1.Inner`; give the fields inside it",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?inners.text=a",
-            "",
-            "field `inners.text`: in the query: no field inside a repeated one can be in a query; send a body",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?text.a=b",
-            "",
-            "field `text.a`: in the query: nothing is inside the field before `a`",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?choiceText=a&choiceNumber=1",
-            "",
-            "field `choiceNumber`: in the query: is in a oneof with `choiceText`; give one of them",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?boolValue=1",
-            "",
-            "field `boolValue`: in the query: \"1\" is neither `true` nor `false`",
-        ),
-        (
-            Method::GET,
-            "/v1/echo?inner.none=1",
-            "",
-            "field `inner.none`: in the query: `echo.v1.Inner` has no field `none`; its fields are `text`, `number`, `inner`, `many`, `at`",
-        ),
-        (Method::GET, "/v1/echo", "{}", "GET /v1/echo takes no body; send its fields in the query"),
-        (
-            Method::POST,
-            "/v1/echo",
-            "{\n \"inner\": {\"many\": [{}, {\"number\": \"x\"}]}}",
-            "field `inner.many[1].number`: invalid digit found in string at line 2 column 38",
-        ),
-        (
-            Method::POST,
-            "/v1/echo",
-            "{\"none\":1}",
-            "body: unrecognized field name 'none' at line 1 column 7; it must be JSON of `echo.v1.Kinds`",
-        ),
-        (
-            Method::POST,
-            "/v1/echo",
-            "{\"text\":\"a\"",
-            "body: EOF while parsing an object at line 1 column 11; it must be JSON of `echo.v1.Kinds`",
-        ),
-        (
-            Method::POST,
-            "/v1/echo",
-            "{\"inner\":{\"text\":\"a\",\"text\":\"b\"}}",
-            "field `inner`: the name \"text\" is there twice; remove one at line 1 column 27",
-        ),
-    ];
-    for (method, path, body, expected) in cases {
-        let got = gateway.json(method.clone(), path, body).await;
+    for (method, path, body, expected) in WRONG {
+        let got = gateway.json(method.parse().unwrap(), path, body).await;
         assert_eq!(
             (got.status, got.message().as_str()),
             (StatusCode::BAD_REQUEST, expected),

@@ -162,8 +162,18 @@ pub(super) fn read() -> Vec<(String, &'static str)> {
             values.iter().map(move |value| (format!("{{\"{field}\":{value}}}"), *why))
         })
     });
-    known.collect()
+    known.chain(DOCUMENTS.iter().map(|(text, why)| ((*text).to_owned(), *why))).collect()
 }
 
+/// Whole texts that are read differently, and why.
+const DOCUMENTS: &[(&str, &str)] = &[("[]", "a message is an object")];
+
 /// Messages that are written differently, and why.
-pub(super) const WRITTEN: &[(&str, &str)] = &[];
+pub(super) const WRITTEN: &[(&str, &str)] = &[
+    (EMPTY_IN_ANY, "an Empty within an Any has a value, as other well-known types"),
+    ("any: empty within", "an Empty within an Any has a value, as other well-known types"),
+    ("any: unknown type", "an Any of a type that the schema lacks is kept as base64"),
+];
+
+const EMPTY_IN_ANY: &str =
+    "{\"any\":{\"@type\":\"type.googleapis.com/google.protobuf.Empty\",\"value\":{}}}";

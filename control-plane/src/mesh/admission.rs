@@ -197,10 +197,7 @@ pub fn issuers(model: &MeshModel, name: &SystemName) -> BTreeSet<Target> {
 impl Admission {
     /// Whether both ask callers for the same, wherever that is written.
     pub fn asks_the_same(&self, other: &Self) -> bool {
-        match (self.proofs(), other.proofs()) {
-            (Some(one), Some(other)) => one == other,
-            (one, other) => one.is_none() && other.is_none() && self == other,
-        }
+        self.proofs() == other.proofs()
     }
 
     /// What must be proven; `None`: nobody is let in.

@@ -59,10 +59,8 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     metrics.register_collector(Box::new(SchemaMetrics(schemas.clone())));
 
     let authz = spawn_keys(config, &mut metrics, &mut tasks, &shutdown)?;
-    let (follower, _routes) = RoutesFollower::new(config.egress, schemas.clone());
+    let (follower, described) = RoutesFollower::new(config.egress, schemas.clone());
     tasks.spawn("routes", follower.run(shutdown.clone()));
-
-    let described = watch::Sender::new(Arc::default()).subscribe();
     let pages = Pages::new(schemas.clone(), described).router();
     let server = Server {
         schemas,

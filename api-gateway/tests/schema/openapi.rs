@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use api_gateway::openapi::{AuthWay, Described, DescribedRoute, document};
+use api_gateway::openapi::{AuthWay, Described, RestRoute, document};
 use lab::parts::real_part_or_skip;
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ use crate::harness::{
 
 const EVERYTHING: &str = "everything everything.v1.Everything everything.binpb";
 
-fn route(conversion_text: &str, prefix: &str, auth: &[&str]) -> DescribedRoute {
-    DescribedRoute {
+fn route(conversion_text: &str, prefix: &str, auth: &[&str]) -> RestRoute {
+    RestRoute {
         conversion: conversion(conversion_text),
         prefix: prefix.to_owned(),
         rewrite: None,

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_gateway::openapi::{AuthWay, Described, DescribedRoute};
+use api_gateway::openapi::{AuthWay, Described, RestRoute};
 use api_gateway::pages::Pages;
 use axum::Router;
 use axum::body::Body;
@@ -84,7 +84,7 @@ fn trading() -> Described {
         system: "trading".to_owned(),
         servers: vec!["/".to_owned()],
         ways: [("partners".to_owned(), AuthWay::ApiKey { header: "x-api-key".to_owned() })].into(),
-        routes: vec![DescribedRoute {
+        routes: vec![RestRoute {
             conversion: conversion(QUOTES),
             prefix: "/v1".to_owned(),
             rewrite: None,

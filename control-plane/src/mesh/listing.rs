@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use contract::api::{Outcome, RouteView, Share};
-use contract::gateway::{Conversion, GatewayRoutes};
+use contract::gateway::{AuthWay, Conversion, GatewayRoutes, RestRoute};
+use contract::system::AuthMethod;
 
-use crate::mesh::{ExposedRoute, RouteTo, SystemModel, requests, words};
+use crate::mesh::{Admission, ExposedRoute, RouteTo, SystemModel, requests, words};
 
 /// A System's routes in the order of matching.
 pub fn route_views(system: &SystemModel) -> Vec<RouteView> {
@@ -18,7 +19,40 @@ pub fn gateway_routes(system: &SystemModel) -> GatewayRoutes {
     let conversions: BTreeSet<Conversion> =
         routes.iter().filter_map(|route| route.conversion.clone()).collect();
     let conversions = conversions.into_iter().collect();
-    GatewayRoutes { system: system.name.clone(), routes, conversions }
+    let document = system.document.as_ref();
+    let hosts = document.into_iter().flat_map(|document| &document.hosts);
+    let servers = hosts.filter(|host| !host.0.starts_with('*')).map(|host| format!("//{}", host.0));
+    let ways = document.into_iter().flat_map(|document| &document.auth);
+    GatewayRoutes {
+        system: system.name.clone(),
+        routes,
+        conversions,
+        servers: servers.chain([format!("/{}", system.name)]).collect(),
+        ways: ways.map(|(name, method)| (name.clone(), auth_way(method))).collect(),
+        rest: system.routes.iter().filter_map(rest_route).collect(),
+    }
+}
+
+fn auth_way(method: &AuthMethod) -> AuthWay {
+    match method {
+        AuthMethod::Jwt(jwt) => match &jwt.header {
+            None => AuthWay::Bearer,
+            Some(header) => AuthWay::ApiKey { header: header.clone() },
+        },
+        AuthMethod::ApiKey(key) => AuthWay::ApiKey { header: key.header.clone() },
+    }
+}
+
+/// A route by expression or template has no prefix that its methods' paths could stand below.
+fn rest_route(route: &ExposedRoute) -> Option<RestRoute> {
+    let conversion = route.conversion.clone()?;
+    let RouteTo::Services(to) = &route.to else { return None };
+    let prefix = route.matches.prefix.clone().or_else(|| route.matches.path.clone())?;
+    let auth = match &route.admission {
+        Admission::Guarded(guard) => guard.order.clone(),
+        Admission::Open | Admission::Unstated => Vec::new(),
+    };
+    Some(RestRoute { conversion, prefix, rewrite: to.rewrite.clone(), auth })
 }
 
 /// [`gateway_routes`] as JSON.

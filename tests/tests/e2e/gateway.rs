@@ -1,3 +1,4 @@
 //! What a System's gateway does for its clients, through Router, Envoys and the application behind it.
 
+mod auth;
 mod conversion;

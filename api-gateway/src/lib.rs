@@ -26,5 +26,6 @@ pub mod authz;
 pub mod keys;
 pub mod openapi;
 pub mod pages;
+pub mod routes;
 pub mod schema;
 pub mod transcode;

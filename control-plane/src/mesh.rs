@@ -248,10 +248,10 @@ pub enum ListenerKind {
         table: String,
         /// Who connects here.
         faces: Faces,
-        /// What is checked of what comes from the Router.
-        checkpoint: Option<Arc<Checkpoint>>,
         /// What carries the requests.
         transport: Transport,
+        /// What is checked of what comes from the Router.
+        checkpoint: Option<Arc<Checkpoint>>,
     },
     /// Sends clients to the same address over HTTPS, at this port.
     ToHttps(u16),
@@ -293,6 +293,16 @@ pub enum Transport {
         /// The certificates to choose from.
         certificates: Vec<CertificateFiles>,
     },
+}
+
+impl Transport {
+    /// The UDP port of HTTP/3 that clients are told of.
+    pub const fn advertised(&self) -> Option<u16> {
+        match self {
+            Self::Tls { http3, .. } => *http3,
+            Self::Plain | Self::Quic { .. } => None,
+        }
+    }
 }
 
 /// An HTTP route table.

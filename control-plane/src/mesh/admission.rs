@@ -259,11 +259,14 @@ impl Guard {
 
     /// Headers that carry proofs.
     pub fn proof_headers(&self) -> BTreeSet<&str> {
-        let header = |method| match method {
-            &AuthMethod::Jwt(ref jwt) => token_header(jwt),
-            AuthMethod::ApiKey(key) => &key.header,
-        };
-        self.ways.values().map(header).collect()
+        let mut headers = BTreeSet::new();
+        for method in self.ways.values() {
+            headers.insert(match method {
+                AuthMethod::Jwt(jwt) => token_header(jwt),
+                AuthMethod::ApiKey(key) => &key.header,
+            });
+        }
+        headers
     }
 
     /// What a proven caller must have, for those who lack it.

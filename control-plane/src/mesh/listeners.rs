@@ -95,8 +95,8 @@ fn gateway_listeners(
         let kind = ListenerKind::Routed {
             table: gateway::INGRESS_TABLE.to_owned(),
             faces: Faces::Proxies,
-            checkpoint: checkpoint.map(Arc::new),
             transport: Transport::Plain,
+            checkpoint: checkpoint.map(Arc::new),
         };
         let origin = Origin::Bootstrap("services");
         listeners.push(ListenerView {
@@ -124,8 +124,8 @@ fn router_listeners(node: &NodeMetadata, service: &NodeService, listeners: &mut 
             kind: ListenerKind::Routed {
                 table: router::TABLE.to_owned(),
                 faces,
-                checkpoint: None,
                 transport,
+                checkpoint: None,
             },
             origin: Origin::Bootstrap("tls"),
         });
@@ -150,8 +150,8 @@ fn routed(
         kind: ListenerKind::Routed {
             table: table.to_owned(),
             faces,
-            checkpoint: None,
             transport: Transport::Plain,
+            checkpoint: None,
         },
         origin: Origin::Bootstrap(key),
     }

@@ -31,7 +31,8 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::{Admission, Checkpoint, RouteRule, Transport};
+use crate::mesh::{Admission, Checkpoint, RouteRule};
+use crate::xds::build::listener::Serving;
 use crate::xds::build::{cluster, duration, pack};
 
 mod authz;
@@ -45,25 +46,21 @@ pub(super) mod refusals;
 const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The filters of a listener, in the order in which a request meets them.
-pub(super) fn chain(
-    transport: &Transport,
-    waits: bool,
-    checkpoint: Option<&Checkpoint>,
-) -> Vec<HttpFilter> {
-    let before = checkpoint.map(identity::remove);
-    let checks = checkpoint.into_iter().flat_map(|checkpoint| {
-        let tokens = [rbac::one_proof(), jwt::filter(checkpoint)];
-        let application = checkpoint.app.as_ref().map(authz::filter);
-        let holds = [rbac::filter(), identity::way()];
-        tokens.into_iter().chain(application).chain(holds).chain(limits::filters(checkpoint))
-    });
-    let http3 = match transport {
-        Transport::Tls { http3: Some(port), .. } => Some(*port),
-        Transport::Tls { http3: None, .. } | Transport::Plain | Transport::Quic { .. } => None,
-    };
-    let ours = http3.map(advertise).into_iter().chain(waits.then(on_demand));
+pub(super) fn chain(serving: &Serving<'_>) -> Vec<HttpFilter> {
+    let before = serving.checkpoint.map(identity::remove);
+    let checks = serving.checkpoint.into_iter().flat_map(checks);
+    let waiting = serving.waits.then(on_demand);
     let router = filter("envoy.filters.http.router", &Router::default());
-    before.into_iter().chain(checks).chain(ours).chain([router]).collect()
+    let http3 = serving.transport.advertised().map(advertise);
+    before.into_iter().chain(checks).chain(http3).chain(waiting).chain([router]).collect()
+}
+
+/// What is checked of what comes from the Router.
+fn checks(checkpoint: &Checkpoint) -> impl Iterator<Item = HttpFilter> {
+    let tokens = [rbac::one_proof(), jwt::filter(checkpoint)];
+    let application = checkpoint.app.as_ref().map(authz::filter);
+    let holds = [rbac::filter(), identity::way()];
+    tokens.into_iter().chain(application).chain(holds).chain(limits::filters(checkpoint))
 }
 
 /// Tells clients that the same is to be had over HTTP/3 (RFC 7838).

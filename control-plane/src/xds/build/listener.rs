@@ -36,6 +36,24 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 
+/// How a listener serves HTTP.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Serving<'a> {
+    pub(super) faces: Faces,
+    pub(super) transport: &'a Transport,
+    /// What is checked of what comes from the Router.
+    pub(super) checkpoint: Option<&'a Checkpoint>,
+    /// Whether requests wait for clusters that the proxy has yet to ask for.
+    pub(super) waits: bool,
+}
+
+impl Serving<'static> {
+    /// Over TCP, with nothing to check or to wait for.
+    const fn plain(faces: Faces) -> Self {
+        Self { faces, transport: &Transport::Plain, checkpoint: None, waits: false }
+    }
+}
+
 /// A listener; with `waits`, the application's requests wait for clusters that the proxy has yet to ask for.
 pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
     let (filter, direction, clusters) = match &view.kind {
@@ -46,7 +64,7 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Faces::Proxies, &Transport::Plain, false, None)
+                    http_filter(&view.name, routes, &Serving::plain(Faces::Proxies))
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
@@ -54,10 +72,10 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
         ListenerKind::ToHttps(port) => {
             let faces = Faces::Clients { trusted_hops: 0 };
             let routes = RouteSpecifier::RouteConfig(route::to_https(&view.name, *port));
-            let filter = http_filter(&view.name, routes, faces, &Transport::Plain, false, None);
+            let filter = http_filter(&view.name, routes, &Serving::plain(faces));
             (filter, TrafficDirection::Inbound, vec![])
         }
-        ListenerKind::Routed { table, faces, checkpoint, transport } => {
+        ListenerKind::Routed { table, faces, transport, checkpoint } => {
             let routes = RouteSpecifier::Rds(Rds {
                 config_source: Some(cluster::ads()),
                 route_config_name: table.clone(),
@@ -69,8 +87,8 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
             let waits = waits && *faces == Faces::Application;
             let checkpoint = checkpoint.as_deref();
             let clusters = checkpoint.map(checked_by).unwrap_or_default();
-            let filter = http_filter(&view.name, routes, *faces, transport, waits, checkpoint);
-            (filter, direction, clusters)
+            let serving = Serving { faces: *faces, transport, checkpoint, waits };
+            (http_filter(&view.name, routes, &serving), direction, clusters)
         }
         ListenerKind::Tcp { target } => {
             let target = target.to_string();
@@ -145,30 +163,23 @@ fn checked_by(checkpoint: &Checkpoint) -> Vec<String> {
     app.chain(by_url.map(issuer)).map(|target| target.to_string()).collect()
 }
 
-fn http_filter(
-    listener: &str,
-    routes: RouteSpecifier,
-    faces: Faces,
-    transport: &Transport,
-    waits: bool,
-    checkpoint: Option<&Checkpoint>,
-) -> Filter {
-    let (faces_clients, trusted_hops) = match faces {
+fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) -> Filter {
+    let (faces_clients, trusted_hops) = match serving.faces {
         Faces::Clients { trusted_hops } => (true, trusted_hops),
         Faces::Application | Faces::Proxies => (false, 0),
     };
-    let is_quic = matches!(transport, Transport::Quic { .. });
+    let is_quic = matches!(serving.transport, Transport::Quic { .. });
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
         codec_type: if is_quic { CodecType::Http3 } else { CodecType::Auto }.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(transport, waits, checkpoint),
+        http_filters: filters::chain(serving),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
         }],
-        local_reply_config: Some(local_reply(checkpoint.is_some())),
+        local_reply_config: Some(local_reply(serving.checkpoint.is_some())),
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,

@@ -9,6 +9,7 @@ use crate::bootstrap;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::history;
+use crate::keys;
 use crate::replicas::ApiArgs;
 use crate::show::{self, Listing, OutputArgs};
 
@@ -36,6 +37,7 @@ enum Command {
     #[command(subcommand)]
     Delete(Deletion),
     Get(GetArgs),
+    Keys(keys::KeysArgs),
     Explain(ExplainArgs),
     Bootstrap(Box<bootstrap::BootstrapArgs>),
     Demo(DemoArgs),
@@ -112,6 +114,7 @@ impl Cli {
             Command::Get(GetArgs { what: GetWhat::History(args), output, .. }) => {
                 history::show(args, output, console).await
             }
+            Command::Keys(args) => keys::run(args, console).await,
             Command::Explain(args) => {
                 show::explain(&args.proxy, &args.api, args.output, console).await
             }

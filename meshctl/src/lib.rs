@@ -8,6 +8,7 @@
 //! | [`history`] | `undo`, `delete system`, `get history` |
 //! | [`change`] | a difference shown, agreed to, written with check-and-set |
 //! | [`store`] | documents and their earlier versions in Consul's KV |
+//! | [`keys`] | API keys in Consul's KV: made, listed, revoked, given an end |
 //! | [`show`] | `get` and `explain`: tables and JSON |
 //! | [`replicas`] | the control planes' API, all replicas at once |
 //! | [`bootstrap`] | the Envoy bootstrap of one proxy |
@@ -22,6 +23,7 @@ pub mod cli;
 pub mod console;
 pub mod failure;
 pub mod history;
+pub mod keys;
 pub mod replicas;
 pub mod show;
 pub mod store;

@@ -20,6 +20,8 @@ use crate::store::Replaced;
 
 mod tables;
 
+pub(crate) use tables::{Rows, or_dash};
+
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -153,7 +155,8 @@ pub fn print_history(
     print(history, output, console, || tables::history(name, history, ages, width))
 }
 
-fn print<T: Serialize + ?Sized>(
+/// Prints a value as a table, or as JSON.
+pub(crate) fn print<T: Serialize + ?Sized>(
     value: &T,
     output: OutputArgs,
     console: &mut Console<'_>,

@@ -73,25 +73,33 @@ pub struct Store {
     client: ConsulClient,
 }
 
+impl ConsulArgs {
+    /// Prepares the connection.
+    ///
+    /// # Errors
+    /// When the address or the token's file cannot be used.
+    pub fn client(&self) -> Result<ConsulClient, Failure> {
+        let usage = |error: &(dyn std::error::Error + 'static)| {
+            Failure::Usage(ErrorChain(error).to_string())
+        };
+        let token = service::secret::Secret::load(self.token_file.as_deref(), "CONSUL_HTTP_TOKEN")
+            .map_err(|error| usage(&error))?;
+        let config = ConsulConfig {
+            token: token.map_or(Token::None, Token::Value),
+            ca_file: self.ca_file.clone(),
+            ..ConsulConfig::new(self.address.clone())
+        };
+        ConsulClient::new(config).map_err(|error| usage(&error))
+    }
+}
+
 impl Store {
     /// Prepares the connection.
     ///
     /// # Errors
     /// When the address or the token's file cannot be used.
     pub fn new(args: &ConsulArgs) -> Result<Self, Failure> {
-        let usage = |error: &(dyn std::error::Error + 'static)| {
-            Failure::Usage(ErrorChain(error).to_string())
-        };
-        let token = service::secret::Secret::load(args.token_file.as_deref(), "CONSUL_HTTP_TOKEN")
-            .map_err(|error| usage(&error))?;
-        let token = token.map_or(Token::None, Token::Value);
-        let config = ConsulConfig {
-            token,
-            ca_file: args.ca_file.clone(),
-            ..ConsulConfig::new(args.address.clone())
-        };
-        let client = ConsulClient::new(config).map_err(|error| usage(&error))?;
-        Ok(Self { client })
+        Ok(Self { client: args.client()? })
     }
 
     /// The document in force.
@@ -229,7 +237,7 @@ fn history_key(name: &SystemName, version: u64) -> String {
 }
 
 /// Unreachable when another try, or another address, may succeed; refused when an operator must act.
-fn failure(error: ConsulError) -> Failure {
+pub(crate) fn failure(error: ConsulError) -> Failure {
     let message = ErrorChain(&error).to_string();
     match error {
         ConsulError::Unreachable { .. } | ConsulError::TimedOut { .. } => {

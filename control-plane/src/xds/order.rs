@@ -59,11 +59,12 @@ const fn step(kind: ResourceType, phase: Phase, gate: Gate) -> Step {
 
 /// The order of a push.
 ///
-/// EDS, SDS and RDS have no removals: what referred to them leaves, and they with it.
-pub const PUSH_ORDER: [Step; 7] = [
+/// EDS, SDS, ECDS and RDS have no removals: what referred to them leaves, and they with it.
+pub const PUSH_ORDER: [Step; 8] = [
     step(ResourceType::Cluster, Phase::Put, Gate::Open),
     step(ResourceType::Endpoints, Phase::Put, Gate::Open),
     step(ResourceType::Secret, Phase::Put, Gate::Open),
+    step(ResourceType::Extension, Phase::Put, Gate::ClustersHeld),
     step(ResourceType::Listener, Phase::Put, Gate::ClustersHeld),
     step(ResourceType::Routes, Phase::Put, Gate::ClustersHeld),
     step(ResourceType::Listener, Phase::Remove, Gate::Open),

@@ -22,6 +22,8 @@ pub enum ResourceType {
     Endpoints,
     /// SDS
     Secret,
+    /// ECDS: filters whose configuration changes without a listener's.
+    Extension,
     /// LDS
     Listener,
     /// RDS
@@ -30,8 +32,14 @@ pub enum ResourceType {
 
 impl ResourceType {
     /// Every type, in the order of make-before-break.
-    pub const ALL: [Self; 5] =
-        [Self::Cluster, Self::Endpoints, Self::Secret, Self::Listener, Self::Routes];
+    pub const ALL: [Self; 6] = [
+        Self::Cluster,
+        Self::Endpoints,
+        Self::Secret,
+        Self::Extension,
+        Self::Listener,
+        Self::Routes,
+    ];
 
     /// The type URL of the xDS protocol.
     pub const fn type_url(self) -> &'static str {
@@ -39,6 +47,7 @@ impl ResourceType {
             Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
             Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::Extension => "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
             Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
             Self::Routes => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         }
@@ -55,6 +64,7 @@ impl ResourceType {
             Self::Cluster => "cluster",
             Self::Endpoints => "endpoints",
             Self::Secret => "secret",
+            Self::Extension => "extension",
             Self::Listener => "listener",
             Self::Routes => "routes",
         }
@@ -146,6 +156,8 @@ pub struct ResourceSet {
     pub endpoints: Arc<TypeSet>,
     /// SDS.
     pub secrets: Arc<TypeSet>,
+    /// ECDS.
+    pub extensions: Arc<TypeSet>,
     /// LDS.
     pub listeners: Arc<TypeSet>,
     /// RDS.
@@ -159,6 +171,7 @@ impl ResourceSet {
             ResourceType::Cluster => &self.clusters,
             ResourceType::Endpoints => &self.endpoints,
             ResourceType::Secret => &self.secrets,
+            ResourceType::Extension => &self.extensions,
             ResourceType::Listener => &self.listeners,
             ResourceType::Routes => &self.routes,
         }

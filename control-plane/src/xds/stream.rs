@@ -104,7 +104,7 @@ pub struct AdsStream {
     only: Option<ResourceType>,
     set: Arc<ResourceSet>,
     /// In the order of [`ResourceType::ALL`].
-    types: [TypeState; 5],
+    types: [TypeState; 6],
     nonce: u64,
     events: Vec<Event>,
 }
@@ -216,7 +216,7 @@ impl AdsStream {
     }
 
     fn draft(&mut self, step: &Step, now: Instant) -> Option<Vec<Item>> {
-        let [clusters, endpoints, secrets, listeners, routes] = &mut self.types;
+        let [clusters, endpoints, secrets, extensions, listeners, routes] = &mut self.types;
         let set = &self.set;
         let state = match step.kind {
             // Referrers travel elsewhere: a cluster leaves when they had their time, which is no failure.
@@ -227,11 +227,12 @@ impl AdsStream {
             }
             ResourceType::Cluster => {
                 return Self::pull(clusters, step, set, now, &mut self.events, &|passing| {
-                    may_leave(passing, listeners, routes)
+                    may_leave(passing, extensions, listeners, routes)
                 });
             }
             ResourceType::Endpoints => endpoints,
             ResourceType::Secret => secrets,
+            ResourceType::Extension => extensions,
             ResourceType::Listener => listeners,
             ResourceType::Routes => routes,
         };
@@ -260,7 +261,7 @@ impl AdsStream {
 
     fn send(&mut self, step: &Step, items: Vec<Item>, now: Instant) -> Response {
         self.nonce += 1;
-        let [clusters, endpoints, secrets, listeners, routes] = &mut self.types;
+        let [clusters, endpoints, secrets, extensions, listeners, routes] = &mut self.types;
         if step.kind == ResourceType::Cluster && step.phase == Phase::Put {
             warm_again(&items, endpoints, secrets);
         }
@@ -268,6 +269,7 @@ impl AdsStream {
             ResourceType::Cluster => clusters,
             ResourceType::Endpoints => endpoints,
             ResourceType::Secret => secrets,
+            ResourceType::Extension => extensions,
             ResourceType::Listener => listeners,
             ResourceType::Routes => routes,
         };

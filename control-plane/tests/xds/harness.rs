@@ -128,21 +128,23 @@ impl Server {
 
     fn publish(&mut self, kind: ResourceType, name: &str) {
         let old = self.sets.borrow().clone();
-        let [clusters, endpoints, secrets, listeners, routes] = ResourceType::ALL.map(|of| {
-            if of != kind {
-                return old.of(of).clone();
-            }
-            let all = self.resources.iter().filter(|((kind, _), _)| *kind == of);
-            Arc::new(TypeSet {
-                generation: old.generation + 1,
-                previous: old.of(of).generation,
-                changed: [ResourceName::from(name)].into(),
-                resources: all.map(|((_, name), it)| (name.clone(), it.clone())).collect(),
-                on_demand: Arc::default(),
-            })
-        });
+        let [clusters, endpoints, secrets, extensions, listeners, routes] =
+            ResourceType::ALL.map(|of| {
+                if of != kind {
+                    return old.of(of).clone();
+                }
+                let all = self.resources.iter().filter(|((kind, _), _)| *kind == of);
+                Arc::new(TypeSet {
+                    generation: old.generation + 1,
+                    previous: old.of(of).generation,
+                    changed: [ResourceName::from(name)].into(),
+                    resources: all.map(|((_, name), it)| (name.clone(), it.clone())).collect(),
+                    on_demand: Arc::default(),
+                })
+            });
         let generation = old.generation + 1;
-        let set = ResourceSet { generation, clusters, endpoints, secrets, listeners, routes };
+        let set =
+            ResourceSet { generation, clusters, endpoints, secrets, extensions, listeners, routes };
         self.sets.send_replace(Arc::new(set));
     }
 

@@ -17,10 +17,11 @@ use crate::store::Replaced;
 const CALLERS_NOTE: &str =
     "CALLERS guards against mistakes, not against attackers: proxies show no certificates yet.";
 
-struct Rows(Table);
+/// A table under way.
+pub(crate) struct Rows(Table);
 
 impl Rows {
-    fn new(head: &[&str], width: Option<u16>) -> Self {
+    pub(crate) fn new(head: &[&str], width: Option<u16>) -> Self {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(head.to_vec());
         match width {
@@ -34,19 +35,19 @@ impl Rows {
         Self(table)
     }
 
-    fn row(&mut self, cells: Vec<String>) {
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
         self.0.add_row(cells);
     }
 
     /// The text without the padding that only cells need.
-    fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         let lines = self.0.to_string();
         let lines = lines.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end());
         lines.collect::<Vec<_>>().join("\n")
     }
 }
 
-fn or_dash(text: String) -> String {
+pub(crate) fn or_dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
 

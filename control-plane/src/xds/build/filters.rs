@@ -10,16 +10,20 @@
 //! | `refusals.rs` | what they say when they refuse |
 //!
 //! **Invariants**: a filter that only some routes need is in the chain and off; routes turn it on, so that a change of
-//! routes changes no listener.
+//! routes changes no listener. What a document's `auth` changes is told apart from the listener (ECDS): a changed
+//! listener is a new one to Envoy, and connections stay with the old one, its keys and its rules, for minutes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::{
     HeaderMutation as MutationRule, header_mutation as mutation_rule,
 };
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::config::core::v3::{
+    ExtensionConfigSource, HeaderValue, HeaderValueOption, TypedExtensionConfig,
+};
 use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{
     HeaderMutation, Mutations,
 };
@@ -31,9 +35,10 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::{Admission, Checkpoint, Guard, RouteRule};
+use crate::mesh::{Admission, Checkpoint, Guard, RouteRule, Target};
 use crate::xds::build::listener::Serving;
-use crate::xds::build::{cluster, duration, pack};
+use crate::xds::build::{cluster, duration, encode, pack};
+use crate::xds::resources::{Encoded, ResourceType};
 
 mod authz;
 mod compressor;
@@ -52,7 +57,8 @@ const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// `is_ingress`: the listener of a gateway to which the Router brings clients.
 pub(super) fn chain(serving: &Serving<'_>, is_ingress: bool) -> Vec<HttpFilter> {
-    let mut chain: Vec<HttpFilter> = serving.checkpoint.map(identity::remove).into_iter().collect();
+    let mut chain: Vec<HttpFilter> =
+        serving.checkpoint.map(|_| identity::remove()).into_iter().collect();
     if is_ingress {
         // Browsers ask before they show who they are.
         chain.push(cors::filter());
@@ -70,7 +76,7 @@ pub(super) fn chain(serving: &Serving<'_>, is_ingress: bool) -> Vec<HttpFilter> 
 
 /// What is checked of what comes from the Router.
 fn checks(checkpoint: &Checkpoint) -> impl Iterator<Item = HttpFilter> {
-    let tokens = [rbac::one_proof(), jwt::filter(checkpoint)];
+    let tokens = [rbac::one_proof(), jwt::filter()];
     let application = checkpoint.app.as_ref().map(authz::filter);
     let holds = [rbac::filter(), identity::way()];
     tokens.into_iter().chain(application).chain(holds).chain(limits::filters(checkpoint))
@@ -97,6 +103,21 @@ fn advertise(port: u16) -> HttpFilter {
         ..Default::default()
     };
     filter("envoy.filters.http.header_mutation", &config)
+}
+
+/// What the filters of a listener for the Router are told apart from it.
+pub(super) fn extensions(checkpoint: &Checkpoint) -> Vec<Arc<Encoded>> {
+    let by_url = checkpoint.tokens.iter().filter(|(_, jwt)| jwt.jwks.url.is_some());
+    let issuer = |(way, _): (&String, _)| Target::Issuer(checkpoint.system.clone(), way.clone());
+    let issuers = by_url.map(|way| issuer(way).to_string().into()).collect();
+    let extension = |(name, config): (&str, Any), clusters| {
+        let message = TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) };
+        encode(ResourceType::Extension, name.into(), &message, clusters)
+    };
+    vec![
+        extension(jwt::config(checkpoint), issuers),
+        extension(identity::removed(checkpoint), Arc::from([])),
+    ]
 }
 
 /// What a route sets for the filters, by the filters' names.
@@ -131,13 +152,23 @@ fn of_guard(guard: &Guard) -> Vec<(&'static str, Any)> {
 }
 
 fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
-    packed(name, pack(config))
-}
-
-fn packed(name: &str, config: Any) -> HttpFilter {
     HttpFilter {
         name: name.to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        config_type: Some(http_filter::ConfigType::TypedConfig(pack(config))),
+        ..Default::default()
+    }
+}
+
+/// A filter that is told apart from its listener; until it is, the listener is not ready.
+fn discovered<M: Name>(name: &str) -> HttpFilter {
+    let source = ExtensionConfigSource {
+        config_source: Some(cluster::ads()),
+        type_urls: vec![M::type_url()],
+        ..Default::default()
+    };
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::ConfigDiscovery(source)),
         ..Default::default()
     }
 }

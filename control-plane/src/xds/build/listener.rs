@@ -89,7 +89,8 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
             };
             let waits = waits && *faces == Faces::Application;
             let checkpoint = checkpoint.as_deref();
-            let clusters = checkpoint.map(checked_by).unwrap_or_default();
+            let app = checkpoint.and_then(|checkpoint| checkpoint.app.clone());
+            let clusters = app.into_iter().map(|app| Target::App(app).to_string()).collect();
             let serving = Serving { faces: *faces, transport, checkpoint, waits };
             (http_filter(&view.name, routes, &serving), direction, clusters)
         }
@@ -158,12 +159,17 @@ fn tcp_filter(listener: &str, cluster: String) -> Filter {
     }
 }
 
-/// The clusters that the checks of a listener ask.
-fn checked_by(checkpoint: &Checkpoint) -> Vec<String> {
-    let app = checkpoint.app.iter().map(|app| Target::App(app.clone()));
-    let by_url = checkpoint.tokens.iter().filter(|(_, jwt)| jwt.jwks.url.is_some());
-    let issuer = |(way, _): (&String, _)| Target::Issuer(checkpoint.system.clone(), way.clone());
-    app.chain(by_url.map(issuer)).map(|target| target.to_string()).collect()
+/// What a listener's filters are told apart from it, so that connections live on when it changes.
+pub fn extensions(view: &ListenerView) -> Vec<Arc<Encoded>> {
+    match &view.kind {
+        ListenerKind::Routed { checkpoint: Some(checkpoint), .. } => {
+            filters::extensions(checkpoint)
+        }
+        ListenerKind::Routed { checkpoint: None, .. }
+        | ListenerKind::Inbound { .. }
+        | ListenerKind::ToHttps(_)
+        | ListenerKind::Tcp { .. } => vec![],
+    }
 }
 
 /// Who answers at an HTTP listener, by its route table.

@@ -258,6 +258,8 @@ impl Group {
         let secrets = certificates.map(build::tls::secret);
         let secrets = secrets.map(|secret| (secret.name.clone(), secret)).collect();
         let listeners = listeners(model, node, &self.tcp);
+        let extensions = listeners.iter().flat_map(build::listener::extensions);
+        let extensions = extensions.map(|encoded| (encoded.name.clone(), encoded)).collect();
         let waits = !self.on_demand.is_empty();
         let listeners = listeners.iter().map(|view| build::listener::listener(view, waits));
         let listeners = listeners.map(|listener| (listener.name.clone(), listener));
@@ -268,6 +270,7 @@ impl Group {
             clusters,
             endpoints: self.endpoints.clone(),
             secrets: type_set::follow(&before.secrets, secrets),
+            extensions: type_set::follow(&before.extensions, extensions),
             listeners: type_set::follow(&before.listeners, listeners),
             routes: self.routes.clone(),
         }
@@ -281,7 +284,8 @@ impl Member {
             && Arc::ptr_eq(&before.endpoints, &set.endpoints)
             && Arc::ptr_eq(&before.listeners, &set.listeners)
             && Arc::ptr_eq(&before.routes, &set.routes)
-            && Arc::ptr_eq(&before.secrets, &set.secrets);
+            && Arc::ptr_eq(&before.secrets, &set.secrets)
+            && Arc::ptr_eq(&before.extensions, &set.extensions);
         if !is_same {
             self.set.send_replace(Arc::new(set));
         }

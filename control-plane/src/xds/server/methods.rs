@@ -32,7 +32,7 @@ const fn service(
 pub(super) const AGGREGATED: &str = "envoy.service.discovery.v3.AggregatedDiscoveryService";
 
 /// What is served.
-pub(super) const SERVICES: [DiscoveryService; 6] = [
+pub(super) const SERVICES: [DiscoveryService; 7] = [
     service(AGGREGATED, "AggregatedResources", None),
     service(
         "envoy.service.cluster.v3.ClusterDiscoveryService",
@@ -48,6 +48,11 @@ pub(super) const SERVICES: [DiscoveryService; 6] = [
         "envoy.service.secret.v3.SecretDiscoveryService",
         "Secrets",
         Some(ResourceType::Secret),
+    ),
+    service(
+        "envoy.service.extension.v3.ExtensionConfigDiscoveryService",
+        "ExtensionConfigs",
+        Some(ResourceType::Extension),
     ),
     service(
         "envoy.service.listener.v3.ListenerDiscoveryService",

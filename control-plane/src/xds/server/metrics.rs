@@ -79,7 +79,7 @@ pub struct XdsMetrics {
     /// `requests`: delta's, then state of the world's.
     by_mode: [Counter; 2],
     /// In the order of [`ResourceType::ALL`].
-    events: [EventMetrics; 5],
+    events: [EventMetrics; 6],
 }
 
 /// What counts with every event of every stream: looked up once, not each time.
@@ -232,11 +232,12 @@ impl XdsMetrics {
     }
 
     const fn of(&self, kind: ResourceType) -> &EventMetrics {
-        let [clusters, endpoints, secrets, listeners, routes] = &self.events;
+        let [clusters, endpoints, secrets, extensions, listeners, routes] = &self.events;
         match kind {
             ResourceType::Cluster => clusters,
             ResourceType::Endpoints => endpoints,
             ResourceType::Secret => secrets,
+            ResourceType::Extension => extensions,
             ResourceType::Listener => listeners,
             ResourceType::Routes => routes,
         }

@@ -28,13 +28,19 @@ pub(super) fn has_clusters(passing: &Passing<'_>, clusters: &TypeState, set: &Re
 /// Whether nothing speaks of a cluster any more.
 ///
 /// What a proxy brought from another stream may be referred to by listeners and routes that it has yet to ask for.
-pub(super) fn may_leave(passing: &Passing<'_>, listeners: &TypeState, routes: &TypeState) -> bool {
+pub(super) fn may_leave(
+    passing: &Passing<'_>,
+    extensions: &TypeState,
+    listeners: &TypeState,
+    routes: &TypeState,
+) -> bool {
     let Passing::Remove { name, is_sent_here } = passing else { return true };
-    [listeners, routes].into_iter().all(|state| {
-        state.is_settled()
-            && !state.names_cluster(name)
-            && (*is_sent_here || state.subscription.is_asked())
-    })
+    let speaks = |state: &TypeState| !state.is_settled() || state.names_cluster(name);
+    // Most proxies never ask for extensions.
+    !speaks(extensions)
+        && [listeners, routes]
+            .into_iter()
+            .all(|state| !speaks(state) && (*is_sent_here || state.subscription.is_asked()))
 }
 
 /// Envoy warms a cluster that it was sent anew, until endpoints and secrets come again.

@@ -15,14 +15,20 @@ use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::{filter, off};
+use super::{discovered, filter, off};
 use crate::mesh::Checkpoint;
 use crate::xds::build::pack;
 
+const IDENTITY: &str = "mesh.identity";
 const WAY: &str = "mesh.way";
 
-/// Removes what only the gateway may say. Applications that read headers as CGI does take `_` for `-`, so both go.
-pub(super) fn remove(checkpoint: &Checkpoint) -> HttpFilter {
+/// Removes what only the gateway may say.
+pub(super) fn remove() -> HttpFilter {
+    discovered::<HeaderMutation>(IDENTITY)
+}
+
+/// Which headers those are. Applications that read headers as CGI does take `_` for `-`, so both go.
+pub(super) fn removed(checkpoint: &Checkpoint) -> (&'static str, Any) {
     let names: Vec<String> =
         checkpoint.identity_headers.iter().map(|name| expression(name)).collect();
     let pattern =
@@ -30,7 +36,7 @@ pub(super) fn remove(checkpoint: &Checkpoint) -> HttpFilter {
     let matcher = StringMatcher { match_pattern: Some(pattern), ..Default::default() };
     let remove = Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(matcher) });
     let mutations = Some(mutations(remove));
-    filter("mesh.identity", &HeaderMutation { mutations, ..Default::default() })
+    (IDENTITY, pack(&HeaderMutation { mutations, ..Default::default() }))
 }
 
 /// A header's name as a regular expression.

@@ -25,7 +25,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::{Any, Empty};
 use prost::{Message, Name};
 
-use super::{off, packed};
+use super::{discovered, off};
 use crate::mesh::admission::{TokenRequirement, consumer_claim, token_header};
 use crate::mesh::{Checkpoint, Guard, Target};
 use crate::xds::build::{duration, number, pack};
@@ -41,7 +41,12 @@ const REFETCH: Duration = Duration::from_secs(1);
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 
 /// The filter of the listener for the Router.
-pub(super) fn filter(checkpoint: &Checkpoint) -> HttpFilter {
+pub(super) fn filter() -> HttpFilter {
+    off(discovered::<JwtAuthentication>(NAME))
+}
+
+/// What it is told.
+pub(super) fn config(checkpoint: &Checkpoint) -> (&'static str, Any) {
     let providers = checkpoint
         .tokens
         .iter()
@@ -56,7 +61,7 @@ pub(super) fn filter(checkpoint: &Checkpoint) -> HttpFilter {
     let mut value =
         JwtAuthentication { bypass_cors_preflight: true, ..Default::default() }.encode_to_vec();
     value.extend(maps.encode_to_vec());
-    off(packed(NAME, Any { type_url: JwtAuthentication::type_url(), value }))
+    (NAME, Any { type_url: JwtAuthentication::type_url(), value })
 }
 
 /// What a route asks of tokens.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::proxy::*;
 use crate::xds::stream::*;
 
-const NAMED: [ResourceType; 5] = ResourceType::ALL;
+const NAMED: [ResourceType; 6] = ResourceType::ALL;
 const WILDCARDS: [ResourceType; 2] = [Cluster, Listener];
 
 type Rule = fn(&mut Cell);

@@ -55,13 +55,14 @@ impl World {
     /// The set of all that was put, with the changes since the last one named.
     pub(in crate::xds::stream) fn publish(&mut self) -> Arc<ResourceSet> {
         self.generation += 1;
-        let [clusters, endpoints, secrets, listeners, routes] =
+        let [clusters, endpoints, secrets, extensions, listeners, routes] =
             ResourceType::ALL.map(|kind| self.type_set(kind));
         self.set = Arc::new(ResourceSet {
             generation: self.generation,
             clusters,
             endpoints,
             secrets,
+            extensions,
             listeners,
             routes,
         });

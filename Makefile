@@ -56,7 +56,7 @@ fuzz = for target in json url; do \
 	mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts; \
 	(cd api-gateway && "$$AYATORI_CARGO_FUZZ" fuzz run --sanitizer none --target-dir ../target/fuzz $$target \
 	../target/fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(1) -max_len=2048 -timeout=10 \
-	-print_final_stats=1 -artifact_prefix=../target/fuzz/artifacts/ 2>&1 | grep -v '^#'); done
+	-print_final_stats=1 -verbosity=0 -artifact_prefix=../target/fuzz/artifacts/ 2>&1 | grep -vE '^(\#|"|stat::(new|slow))'); done
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz the conversion's URLs and JSON, each for FUZZ_SECONDS (default 300)

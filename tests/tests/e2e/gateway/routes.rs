@@ -10,6 +10,7 @@ use lab::http::Answer;
 use lab::placer::{Allocation, ServiceSpec};
 use serde_json::{Value, json};
 
+use super::spelling;
 use crate::scene::{LOCAL, Scene, soon};
 
 /// A document with every feature of routes; the service `audit` is another instance of the program `orders`.
@@ -146,6 +147,7 @@ async fn every_feature_of_a_route_works_through_router_and_gateway() {
     streams(&court).await;
     other_systems(&court).await;
     listing(&court).await;
+    spelling::check(&court.scene).await;
     court.scene.end().await;
 }
 

@@ -11,9 +11,10 @@ use contract::system::{HostName, Redirect, RouteMatch, ValueMatch};
 use crate::mesh::egress::answer;
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forwarding, HeaderCondition,
-    MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule, RouteTable, RouteTo,
-    ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing, requests, spelling,
+    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forward, Forwarding,
+    HeaderCondition, MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule,
+    RouteTable, RouteTo, ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing,
+    requests, spelling,
 };
 
 /// The table for other Systems.
@@ -113,20 +114,27 @@ fn ingress_rules(
     let mut rules = Vec::new();
     for (position, route) in routes.iter().enumerate() {
         rules.extend(spelling::guards(routes.get(..position).unwrap_or_default(), route));
-        rules.extend(preflight(route));
-        rules.extend(admission::guard(system, route, view.rules(route, None)));
+        let own = view.rules(route, None);
+        rules.extend(preflight(route, &own));
+        rules.extend(admission::guard(system, route, own));
     }
     rules
 }
 
-/// What browsers ask first is answered by the CORS filter, before anyone must prove anything.
-fn preflight(route: &ExposedRoute) -> Option<RouteRule> {
+/// What browsers ask first is answered by the CORS filter, before anyone must prove anything. It acts on routes that
+/// forward alone, hence a target that gets nothing.
+fn preflight(route: &ExposedRoute, rules: &[RouteRule]) -> Option<RouteRule> {
     let cors = route.treatment.cors.clone()?;
-    let rule = answer(403, "pages of this origin may not call".to_owned(), route.origin.clone());
+    let target = rules.iter().find_map(|rule| match &rule.action {
+        Action::Forward(forward) => forward.targets.first(),
+        Action::Answer { .. } | Action::Page { .. } | Action::Redirect { .. } => None,
+    })?;
     Some(RouteRule {
         requests: requests::preflight(&route.matches),
+        admission: Admission::Open,
+        action: Action::Forward(Forward::to(target.0.clone())),
         treatment: Treatment { cors: Some(cors), ..Treatment::default() },
-        ..rule
+        origin: route.origin.clone(),
     })
 }
 

@@ -76,6 +76,12 @@ impl Court {
             scene.sample("audit", Protocol::Http),
             ServiceSpec::new("trading", "quotes", Protocol::Grpc, quotes),
             ServiceSpec::api_gateway("trading"),
+            ServiceSpec::new(
+                "portfolio",
+                "reader",
+                Protocol::Http,
+                scene.parts.our("orders").unwrap(),
+            ),
         ];
         scene.world.place(&services).await.unwrap();
         scene.world.apply("trading", DOCUMENT).await.unwrap();
@@ -354,9 +360,9 @@ async fn streams(court: &Court) {
     );
 }
 
-/// Through the System's gateway from a sidecar: the same routes, but for what is the Router's clients' alone.
+/// Through the System's gateway from another System's sidecar: the same routes, but for what is the Router's clients' alone.
 async fn other_systems(court: &Court) {
-    let call = async |host, path| court.scene.call("orders", host, path).await.unwrap();
+    let call = async |host, path| court.scene.call("reader", host, path).await.unwrap();
     let all = "trading.mesh";
     for (path, seen) in [
         ("/users/7/orders/9", "/echo/9/of/7"),

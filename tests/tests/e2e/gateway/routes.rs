@@ -50,7 +50,8 @@ routes:
   headers:
     request: {set: {x-set: '50% of %REQ(x-secret)%'}, add: {x-added: second}, remove: [x-secret]}
     response: {set: {x-note: noted}, remove: [x-powered-by]}
-- {match: {path: /slow}, to: orders, timeout: 300ms}
+- {match: {path: /quick}, to: orders, rewrite: /slow, timeout: 300ms}
+- {match: {prefix: /slow}, to: orders}
 - {match: {path: /echo/copied}, to: orders, mirror: {to: audit}}
 - {match: {prefix: /echo/small}, to: orders, compress: true}
 - {match: {path: /events}, to: orders, compress: true}
@@ -248,7 +249,7 @@ async fn answers(court: &Court) {
     let answer = court.ask("GET", "/gone", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (410, ""));
     // The instance would answer in time without the route's limit.
-    let answer = court.ask("GET", "/slow?ms=1000", &[]).await;
+    let answer = court.ask("GET", "/quick?ms=1000", &[]).await;
     assert_eq!(answer.status, 504, "{}", answer.text());
 }
 

@@ -6,9 +6,10 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use consul::ConsulClient;
 use http::Uri;
 use prometheus_client::registry::Registry;
 use service::ErrorChain;
@@ -18,10 +19,15 @@ use service::tasks::Tasks;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tracing::{info, warn};
 
+use crate::authz::{Authz, AuthzMetrics};
 use crate::config::Config;
+use crate::keys::{KeyFollower, KeyMetrics};
 use crate::metrics::{ConversionMetrics, SchemaMetrics};
+use crate::pages::Pages;
+use crate::routes::RoutesFollower;
 use crate::schema::{self, DescriptorFolder, Owner, Reflection, Schemas, Sources};
 use crate::server::{GRACE, Server};
 use crate::transcode::{Egress, JsonOptions, Options};
@@ -35,6 +41,10 @@ const REFLECTION_DEADLINE: Duration = Duration::from_secs(4);
 /// When a port cannot be bound or a task dies.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     service::logging::init(&config.log)?;
+    // The one TLS provider of the process; it fails only when one is installed already, which is as good.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        warn!("A TLS provider was installed before");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(start(config))
 }
@@ -48,12 +58,18 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     let schemas = spawn_schemas(config, &mut tasks, &shutdown)?;
     metrics.register_collector(Box::new(SchemaMetrics(schemas.clone())));
 
+    let authz = spawn_keys(config, &mut metrics, &mut tasks, &shutdown)?;
+    let (follower, _routes) = RoutesFollower::new(config.egress, schemas.clone());
+    tasks.spawn("routes", follower.run(shutdown.clone()));
+
+    let described = watch::Sender::new(Arc::default()).subscribe();
+    let pages = Pages::new(schemas.clone(), described).router();
     let server = Server {
         schemas,
         egress: Egress::new(config.egress),
         options: Arc::new(Options { json: JsonOptions::default(), limits: config.limits.clone() }),
         metrics: ConversionMetrics::new(&mut metrics),
-        others: axum::Router::new(),
+        others: Routes::new(authz.into_server()).into_axum_router(),
     };
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}: choose another port, or stop what holds it", config.listen)
@@ -64,7 +80,6 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     let admin = Admin::bind(config.admin).await?;
     info!(address = %admin.address(), "Serving admin pages");
     let readiness = watch::Sender::new(Readiness::Ready).subscribe();
-    let pages = axum::Router::new();
     tasks.spawn("admin", admin.run(readiness, Arc::new(metrics), pages, shutdown.clone()));
     tasks.spawn_background(async move {
         if let Err(error) = signals.run().await {
@@ -73,6 +88,25 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     });
     tasks.run(GRACE + Duration::from_secs(2)).await?;
     Ok(())
+}
+
+/// What decides about keys, kept current from Consul.
+fn spawn_keys(
+    config: &Config,
+    metrics: &mut Registry,
+    tasks: &mut Tasks,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Authz> {
+    let (follower, keys) = KeyFollower::new(ConsulClient::new(config.consul.clone())?);
+    tasks.spawn("keys", follower.run(shutdown.clone()));
+    metrics.register_collector(Box::new(KeyMetrics { table: keys.clone() }));
+    Ok(Authz { keys, metrics: AuthzMetrics::new(metrics), clock: now })
+}
+
+/// Seconds since the epoch.
+#[expect(clippy::disallowed_methods, reason = "the wiring owns the clock")]
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 fn spawn_schemas(
@@ -84,7 +118,7 @@ fn spawn_schemas(
     let limits = schema::Limits::default();
     let sources = Sources {
         reflection: Reflection { egress, limits, deadline: REFLECTION_DEADLINE },
-        folder: DescriptorFolder { path: Some(config.descriptors.clone()), limits },
+        folder: DescriptorFolder { path: config.descriptors.clone(), limits },
     };
     let (owner, schemas) = Owner::new(sources, config.schemas);
     tasks.spawn("schemas", owner.run(shutdown.clone()));

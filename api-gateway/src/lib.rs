@@ -9,8 +9,9 @@
 //!                                                  ▲ schema ◀─ reflection (through egress), descriptor files
 //! ```
 //!
-//! [`schema`] knows what gRPC services look like, [`transcode`] speaks REST on one side and gRPC on the other,
-//! [`openapi`] describes that to people and their tools, [`pages`] shows it to them.
+//! [`authz`] decides who passes, [`keys`] knows the API keys, [`schema`] knows what gRPC services look like,
+//! [`transcode`] speaks REST on one side and gRPC on the other, [`openapi`] describes that to people and their tools,
+//! [`pages`] shows it to them.
 //!
 //! **Invariants**: it reads no System document: each request brings what its route says, written by Envoy; services are
 //! reached through the gateway's own Envoy only; what cannot be decided is refused.
@@ -21,7 +22,10 @@ pub mod config;
 pub mod metrics;
 pub mod server;
 
+pub mod authz;
+pub mod keys;
 pub mod openapi;
 pub mod pages;
+pub mod routes;
 pub mod schema;
 pub mod transcode;

@@ -52,8 +52,8 @@ pub mod split;
 pub mod target;
 pub mod words;
 
-pub use admission::Admission;
-pub use target::{ClusterSpec, Discovery, Endpoint, Target};
+pub use admission::{Admission, Checkpoint, Guard};
+pub use target::{ClusterSpec, Discovery, Endpoint, Target, TlsName};
 
 /// The mesh as one catalog snapshot has it.
 #[derive(Debug, Clone, Default)]
@@ -294,6 +294,8 @@ pub enum ListenerKind {
         faces: Faces,
         /// What carries the requests.
         transport: Transport,
+        /// What is checked of what comes from the Router.
+        checkpoint: Option<Arc<Checkpoint>>,
     },
     /// Sends clients to the same address over HTTPS, at this port.
     ToHttps(u16),
@@ -335,6 +337,16 @@ pub enum Transport {
         /// The certificates to choose from.
         certificates: Vec<CertificateFiles>,
     },
+}
+
+impl Transport {
+    /// The UDP port of HTTP/3 that clients are told of.
+    pub const fn advertised(&self) -> Option<u16> {
+        match self {
+            Self::Tls { http3, .. } => *http3,
+            Self::Plain | Self::Quic { .. } => None,
+        }
+    }
 }
 
 /// An HTTP route table.

@@ -37,7 +37,7 @@ struct Site {
 impl Site {
     async fn start(instance: tonic::service::Routes, pace: api_gateway::schema::Pace) -> Self {
         let service = Service::start(vec![instance]).await;
-        let gateway = Gateway::start(service.egress.clone(), None, pace);
+        let gateway = Gateway::start(service.egress.clone(), pace);
         gateway.schemas.list(vec![conversion(QUOTES)]).await;
         gateway.until("a look", QUOTES, |entry| entry.looked.is_some()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

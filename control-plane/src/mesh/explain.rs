@@ -109,6 +109,7 @@ fn cluster(model: &MeshModel, to: &Target, is_proxyless: bool) -> ExplainedItem 
             .get(&key.system)
             .and_then(|system| system.services.get(&key.name))
             .map(|service| service.origin.to_string()),
+        Target::Issuer(system, way) => Some(format!("document {system}, auth.{way}.jwt.jwks")),
         Target::External(_) => Some("its Consul registration, outside the mesh".to_owned()),
         Target::App(_) | Target::Gateway(_) | Target::Ingress(_) => None,
     };

@@ -82,7 +82,6 @@ fn taken_path(spec: &ServiceSpec, path: &str, taken: &ExposedRoute) -> Problem {
 }
 
 fn path_route(document: Option<&SystemDocument>, path: &str, spec: &ServiceSpec) -> ExposedRoute {
-    let default_auth = document.and_then(|document| document.default_auth.as_ref());
     ExposedRoute {
         matches: RouteMatch::of_prefix(path),
         to: RouteTo::Services(Forwarding {
@@ -92,7 +91,7 @@ fn path_route(document: Option<&SystemDocument>, path: &str, spec: &ServiceSpec)
         }),
         timeout: None,
         retries: None,
-        admission: admission::of_route(None, default_auth),
+        admission: admission::of_route(document, None, format!("mesh_path of {}", spec.key)),
         conversion: None,
         treatment: Treatment {
             cors: document.and_then(|document| document.cors.clone()),
@@ -113,7 +112,7 @@ fn document_route(document: &SystemDocument, index: usize, route: &Route) -> Opt
         to: route_to(route)?,
         timeout: route.timeout.map(limited),
         retries: route.retries.as_ref().map(retry_policy),
-        admission: admission::of_route(route.auth.as_ref(), document.default_auth.as_ref()),
+        admission: admission::of_route(Some(document), Some(route), format!("routes[{index}]")),
         conversion,
         treatment: Treatment {
             headers: route.headers.clone().unwrap_or_default(),

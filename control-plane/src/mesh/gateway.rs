@@ -116,7 +116,7 @@ fn ingress_rules(
         rules.extend(spelling::guards(routes.get(..position).unwrap_or_default(), route));
         let own = view.rules(route, None);
         rules.extend(preflight(route, &own));
-        rules.extend(admission::guard(system, route, own));
+        rules.extend(admission::guard(system, route, own, app));
     }
     rules
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use contract::name::ServiceName;
 use contract::node::{NodeMetadata, NodeService, ProxyRole, RouterTls};
 use contract::registration::Protocol;
 
 use crate::mesh::{
-    Faces, ListenerKind, ListenerView, MeshModel, Origin, Target, Transport, egress, gateway,
-    router,
+    Faces, ListenerKind, ListenerView, MeshModel, Origin, Target, Transport, admission, egress,
+    gateway, router,
 };
 
 /// Where TCP upstreams listen, by port.
@@ -21,7 +22,7 @@ pub fn listeners(model: &MeshModel, node: &NodeMetadata, tcp: &TcpListeners) -> 
     for service in &node.services {
         match node.role {
             ProxyRole::Sidecar => listeners.push(inbound(model, node, service)),
-            ProxyRole::Gateway => gateway_listeners(node, service, &mut listeners),
+            ProxyRole::Gateway => gateway_listeners(model, node, service, &mut listeners),
             ProxyRole::Router => router_listeners(node, service, &mut listeners),
         }
     }
@@ -74,6 +75,7 @@ fn inbound_name(service: &ServiceName) -> String {
 }
 
 fn gateway_listeners(
+    model: &MeshModel,
     node: &NodeMetadata,
     service: &NodeService,
     listeners: &mut Vec<ListenerView>,
@@ -87,13 +89,22 @@ fn gateway_listeners(
         "services",
     ));
     if let Some(port) = service.ingress {
-        listeners.push(routed(
-            "ingress",
-            at(port),
-            gateway::INGRESS_TABLE,
-            Faces::Proxies,
-            "services",
-        ));
+        let app = service.app.is_some().then_some(&service.name);
+        let system = node.system.as_ref();
+        let checkpoint = system.and_then(|system| admission::checkpoint(model, system, app));
+        let kind = ListenerKind::Routed {
+            table: gateway::INGRESS_TABLE.to_owned(),
+            faces: Faces::Proxies,
+            transport: Transport::Plain,
+            checkpoint: checkpoint.map(Arc::new),
+        };
+        let origin = Origin::Bootstrap("services");
+        listeners.push(ListenerView {
+            name: "ingress".to_owned(),
+            address: at(port),
+            kind,
+            origin,
+        });
     }
 }
 
@@ -110,7 +121,12 @@ fn router_listeners(node: &NodeMetadata, service: &NodeService, listeners: &mut 
         listeners.push(ListenerView {
             name: name.to_owned(),
             address: at(port),
-            kind: ListenerKind::Routed { table: router::TABLE.to_owned(), faces, transport },
+            kind: ListenerKind::Routed {
+                table: router::TABLE.to_owned(),
+                faces,
+                transport,
+                checkpoint: None,
+            },
             origin: Origin::Bootstrap("tls"),
         });
     };
@@ -131,7 +147,12 @@ fn routed(
     ListenerView {
         name: name.to_owned(),
         address,
-        kind: ListenerKind::Routed { table: table.to_owned(), faces, transport: Transport::Plain },
+        kind: ListenerKind::Routed {
+            table: table.to_owned(),
+            faces,
+            transport: Transport::Plain,
+            checkpoint: None,
+        },
         origin: Origin::Bootstrap(key),
     }
 }

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use contract::name::{ServiceKey, ServiceName, SystemName};
 use contract::registration::{Protocol, Role, Track};
+use contract::system::{AuthMethod, HttpAddress};
 
 use crate::catalog::{ExternalInstance, Health, Instance};
 use crate::mesh::policy::{self, DEFAULT_CONNECT_TIMEOUT};
 use crate::mesh::{CallLimits, ExternalModel, MeshModel};
+
+/// Where Debian, Ubuntu, Alpine and Envoy's images keep the authorities that a host trusts.
+const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Something that a route or listener can send to. Its text is the cluster's name.
 ///
@@ -27,6 +31,8 @@ pub enum Target {
     Ingress(SystemName),
     /// A Consul service outside the mesh.
     External(ServiceName),
+    /// Where a way to prove who calls has its public keys from: a name in the `auth` of the System.
+    Issuer(SystemName, String),
 }
 
 impl fmt::Display for Target {
@@ -38,6 +44,7 @@ impl fmt::Display for Target {
             Self::Gateway(system) => write!(f, "gateway:{system}"),
             Self::Ingress(system) => write!(f, "ingress:{system}"),
             Self::External(service) => write!(f, "external:{service}"),
+            Self::Issuer(system, way) => write!(f, "issuer:{system}/{way}"),
         }
     }
 }
@@ -57,6 +64,17 @@ pub struct ClusterSpec {
     pub outlier: Option<(u32, Duration)>,
     /// How endpoints are found.
     pub discovery: Discovery,
+    /// Whose certificate is asked for; `None`: plain text.
+    pub tls: Option<TlsName>,
+}
+
+/// Whom a connection must reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsName {
+    /// The name that the certificate must have.
+    pub host: String,
+    /// File on the proxy's host with the authorities that may sign it.
+    pub ca_file: String,
 }
 
 /// How a cluster's endpoints are found.
@@ -92,6 +110,7 @@ pub fn cluster_spec(model: &MeshModel, target: &Target) -> ClusterSpec {
         limits: policy::DEFAULT_LIMITS,
         outlier: policy::DEFAULT_OUTLIER,
         discovery: Discovery::Endpoints,
+        tls: None,
     };
     match target {
         Target::Service(key, _) => {
@@ -112,9 +131,32 @@ pub fn cluster_spec(model: &MeshModel, target: &Target) -> ClusterSpec {
                 spec.discovery = Discovery::HostNames(instances.to_vec());
             }
         }
+        Target::Issuer(system, way) => issuer(model, system, way, &mut spec),
         Target::App(_) | Target::Gateway(_) | Target::Ingress(_) => {}
     }
     spec
+}
+
+/// An issuer is found by the host name of its address, and speaks HTTP/1.1, which all do.
+fn issuer(model: &MeshModel, system: &SystemName, way: &str, spec: &mut ClusterSpec) {
+    let document = model.systems.get(system).and_then(|system| system.document.as_deref());
+    let Some(AuthMethod::Jwt(jwt)) = document.and_then(|document| document.auth.get(way)) else {
+        return;
+    };
+    let address = jwt.jwks.url.as_ref().and_then(|url| url.parse::<HttpAddress>().ok());
+    let Some(HttpAddress { is_tls, host, port }) = address else { return };
+    let ca_file = jwt.jwks.ca_file.clone().unwrap_or_else(|| SYSTEM_CA_FILE.to_owned());
+    spec.protocol = Some(Protocol::Http);
+    spec.tls = is_tls.then(|| TlsName { host: host.clone(), ca_file });
+    spec.discovery = Discovery::HostNames(vec![ExternalInstance {
+        address: host,
+        port,
+        id: way.to_owned(),
+        health: Health::Healthy,
+        weight: 1,
+    }]);
+    // There is one issuer: without it nobody's token can be checked, with it ejected neither.
+    spec.outlier = None;
 }
 
 /// The cluster of the proxy's own application.
@@ -127,6 +169,7 @@ pub fn app_cluster(service: &ServiceName, port: u16, protocol: Protocol) -> Clus
         // There is one application behind a sidecar: ejecting it helps nobody.
         outlier: None,
         discovery: Discovery::Loopback(port),
+        tls: None,
     }
 }
 
@@ -170,7 +213,7 @@ pub fn endpoints(model: &MeshModel, target: &Target) -> Vec<Endpoint> {
                 })
             })
             .collect(),
-        Target::App(_) => Vec::new(),
+        Target::App(_) | Target::Issuer(..) => Vec::new(),
     };
     let mut seen = BTreeSet::new();
     endpoints.sort();

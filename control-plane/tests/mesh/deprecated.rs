@@ -119,8 +119,15 @@ async fn no_resource_has_a_deprecated_field_or_value() {
         "envoy.config.route.v3.WeightedCluster",
         "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
         "envoy.extensions.clusters.dns.v3.DnsCluster",
+        "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
+        "envoy.extensions.filters.http.jwt_authn.v3.JwtProvider",
+        "envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks",
+        "envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
+        "envoy.extensions.filters.http.rbac.v3.RBACPerRoute",
         "envoy.extensions.filters.http.router.v3.Router",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
     ] {
         assert!(seen.messages.contains(part), "no case has {part}: {:?}", seen.messages);

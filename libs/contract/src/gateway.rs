@@ -12,6 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::api::RouteView;
 use crate::name::{ServiceName, SystemName};
 
+mod admission;
+
+pub use admission::{Proof, RouteAdmission, Way};
+
+/// The header that tells services who called: the owner of a key, or the claim that names a token's consumer.
+pub const CONSUMER_HEADER: &str = "x-mesh-consumer";
+/// The header that tells services by which of the System's ways the caller proved it.
+pub const AUTH_HEADER: &str = "x-mesh-auth";
 /// The header that names a request's [`Conversion`]: written by Envoy, removed from what clients send.
 pub const CONVERT_HEADER: &str = "x-mesh-convert";
 

@@ -10,6 +10,7 @@ pub mod api;
 pub mod document;
 pub mod duration;
 pub mod gateway;
+pub mod keys;
 pub mod name;
 pub mod node;
 pub mod registration;

@@ -19,7 +19,9 @@ mod policy;
 mod route;
 mod template;
 
-pub use admission::{ApiKey, AuthChoice, AuthMethod, Jwks, Jwt, Rate, RateLimits, Requirement};
+pub use admission::{
+    ApiKey, AuthChoice, AuthMethod, HttpAddress, Jwks, Jwt, Rate, RateLimits, Requirement,
+};
 pub use cover::{Cover, Reach, is_within};
 pub use pattern::{Pattern, escaped};
 pub use policy::{Limits, Outlier, Retries, RetryOn, ServicePolicy};

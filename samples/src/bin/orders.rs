@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/` and `/orders/{id}` | an order, and the instance that answers |
 //! | `/call/{name}/{path}` | what the service NAME answers to `/{path}`, asked through the sidecar's egress |
+//! | `/headers` and below | the headers of the request, as the gateway and the sidecar let them through |
 //! | `/slow?ms=500` | after that time |
 //! | `/echo/…?pad=2000` | whatever it was asked, with so many bytes more |
 //! | `/events` | a stream of events |
@@ -18,7 +19,7 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
@@ -47,6 +48,8 @@ async fn main() -> anyhow::Result<()> {
         .route("/orders", get(index))
         .route("/orders/{id}", get(order))
         .route("/call/{name}/{*path}", get(call))
+        .route("/headers", get(headers))
+        .route("/headers/{*path}", get(headers))
         .route("/slow", get(slow).post(slow))
         .route("/echo", any(asked))
         .route("/echo/{*rest}", any(asked))
@@ -61,6 +64,18 @@ async fn main() -> anyhow::Result<()> {
 
 async fn index(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({"service": "orders", "instance": app.flags.instance}))
+}
+
+/// A header that came more than once has its values joined.
+async fn headers(headers: HeaderMap) -> Json<BTreeMap<String, String>> {
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in &headers {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        seen.entry(name.to_string())
+            .and_modify(|values| *values = format!("{values}, {value}"))
+            .or_insert(value);
+    }
+    Json(seen)
 }
 
 async fn order(State(app): State<Arc<App>>, Path(id): Path<String>) -> Json<Value> {

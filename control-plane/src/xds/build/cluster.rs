@@ -1,5 +1,6 @@
 //! CDS: how a target is connected to. Its addresses are EDS's, except the application's and host names.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +15,26 @@ use envoy_types::pb::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster, OutlierDetection, UpstreamConnectionOptions,
 };
 use envoy_types::pb::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiVersion, ConfigSource, TcpKeepalive, config_source,
+    AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, TcpKeepalive, TransportSocket,
+    config_source, data_source::Specifier, transport_socket,
 };
 use envoy_types::pb::envoy::extensions::clusters::common::dns::v3::DnsLookupFamily;
 use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, UpstreamTlsContext,
+};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
+use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use prost::Name;
 
 use crate::catalog::Health;
-use crate::mesh::{CallLimits, ClusterSpec, Discovery};
+use crate::mesh::{CallLimits, ClusterSpec, Discovery, Target, TlsName};
 use crate::xds::build::endpoint::{address_endpoint, load_assignment};
-use crate::xds::build::{duration, encode, http, number, pack};
+use crate::xds::build::{duration, encode, http, no, number, pack};
 use crate::xds::resources::{Encoded, ResourceName, ResourceType};
 
 /// How long Envoy waits for a resource before it goes on without; the server answers within milliseconds.
@@ -49,6 +58,8 @@ pub fn cluster(spec: &ClusterSpec) -> Arc<Encoded> {
             (resolved(), None, Some(load_assignment(&name, endpoints)))
         }
     };
+    // A name that does not resolve is no reason to hold up a proxy's start.
+    let may_warm_later = matches!(spec.target, Target::Issuer(..));
     let message = Cluster {
         name: name.to_string(),
         cluster_discovery_type: Some(discovery),
@@ -59,6 +70,8 @@ pub fn cluster(spec: &ClusterSpec) -> Arc<Encoded> {
         circuit_breakers: Some(circuit_breakers(&spec.limits)),
         outlier_detection: spec.outlier.map(outlier_detection),
         upstream_connection_options: Some(tcp_keepalive()),
+        wait_for_warm_on_init: may_warm_later.then(no).flatten(),
+        transport_socket: spec.tls.as_ref().map(tls),
         // One entry: the order of the map cannot reach the bytes.
         typed_extension_protocol_options: (spec.protocol != Some(Protocol::Tcp))
             .then(|| {
@@ -70,6 +83,38 @@ pub fn cluster(spec: &ClusterSpec) -> Arc<Encoded> {
         ..Default::default()
     };
     encode(ResourceType::Cluster, name, &message, Arc::from([]))
+}
+
+/// TLS to a host outside the mesh: its certificate must have the name, and be signed by an authority that is trusted.
+fn tls(name: &TlsName) -> TransportSocket {
+    let exact = StringMatcher {
+        match_pattern: Some(MatchPattern::Exact(name.host.clone())),
+        ..Default::default()
+    };
+    let is_ip = name.host.parse::<IpAddr>().is_ok();
+    let san_type = if is_ip { SanType::IpAddress } else { SanType::Dns };
+    let authorities = Specifier::Filename(name.ca_file.clone());
+    let validation = CertificateValidationContext {
+        trusted_ca: Some(DataSource { specifier: Some(authorities), ..Default::default() }),
+        match_typed_subject_alt_names: vec![SubjectAltNameMatcher {
+            san_type: san_type.into(),
+            matcher: Some(exact),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let context = UpstreamTlsContext {
+        sni: if is_ip { String::new() } else { name.host.clone() },
+        common_tls_context: Some(CommonTlsContext {
+            validation_context_type: Some(ValidationContextType::ValidationContext(validation)),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".to_owned(),
+        config_type: Some(transport_socket::ConfigType::TypedConfig(pack(&context))),
+    }
 }
 
 /// Every address of every host name is an endpoint. IPv6 only where there is no IPv4: hosts of this mesh are registered

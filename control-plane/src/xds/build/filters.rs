@@ -1,5 +1,14 @@
 //! HTTP filters: the chain of a listener, and what a route sets for them.
 //!
+//! | folder's file | filter |
+//! |---|---|
+//! | `identity.rs` | removes headers that say who calls from what clients send; writes which way succeeded |
+//! | `jwt.rs` | checks tokens |
+//! | `authz.rs` | asks the application |
+//! | `rbac.rs` | what a token must hold |
+//! | `limits.rs` | how often callers may come |
+//! | `refusals.rs` | what they say when they refuse |
+//!
 //! **Invariants**: a filter that only some routes need is in the chain and off; routes turn it on, so that a change of
 //! routes changes no listener.
 
@@ -22,34 +31,49 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::{RouteRule, Transport};
+use crate::mesh::{Admission, Checkpoint, Guard, RouteRule};
+use crate::xds::build::listener::Serving;
 use crate::xds::build::{cluster, duration, pack};
 
+mod authz;
 mod compressor;
 mod cors;
 mod grpc_web;
+mod identity;
+mod jwt;
+mod limits;
+mod rbac;
+pub(super) mod refusals;
 
 /// How long a request waits for a cluster that the proxy has yet to be told of; answers come within milliseconds.
 const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The filters of a listener, in the order in which a request meets them.
 ///
-/// `ingress`: the listener of a gateway to which the Router brings clients.
-pub(super) fn chain(transport: &Transport, waits: bool, ingress: bool) -> Vec<HttpFilter> {
-    let http3 = match transport {
-        Transport::Tls { http3: Some(port), .. } => Some(*port),
-        Transport::Tls { http3: None, .. } | Transport::Plain | Transport::Quic { .. } => None,
-    };
-    let mut chain: Vec<HttpFilter> =
-        http3.map(advertise).into_iter().chain(waits.then(on_demand)).collect();
-    if ingress {
+/// `is_ingress`: the listener of a gateway to which the Router brings clients.
+pub(super) fn chain(serving: &Serving<'_>, is_ingress: bool) -> Vec<HttpFilter> {
+    let mut chain: Vec<HttpFilter> = serving.checkpoint.map(identity::remove).into_iter().collect();
+    if is_ingress {
         // Browsers ask before they show who they are.
         chain.push(cors::filter());
+    }
+    chain.extend(serving.checkpoint.into_iter().flat_map(checks));
+    if is_ingress {
         chain.extend(compressor::filters());
         chain.push(grpc_web::filter());
     }
+    chain.extend(serving.transport.advertised().map(advertise));
+    chain.extend(serving.waits.then(on_demand));
     chain.push(filter("envoy.filters.http.router", &Router::default()));
     chain
+}
+
+/// What is checked of what comes from the Router.
+fn checks(checkpoint: &Checkpoint) -> impl Iterator<Item = HttpFilter> {
+    let tokens = [rbac::one_proof(), jwt::filter(checkpoint)];
+    let application = checkpoint.app.as_ref().map(authz::filter);
+    let holds = [rbac::filter(), identity::way()];
+    tokens.into_iter().chain(application).chain(holds).chain(limits::filters(checkpoint))
 }
 
 /// Tells clients that the same is to be had over HTTP/3 (RFC 7838).
@@ -82,15 +106,45 @@ pub(super) fn of_rule(rule: &RouteRule) -> BTreeMap<String, Any> {
     if rule.treatment.compress {
         settings.extend(compressor::of_rule());
     }
+    if let Admission::Guarded(guard) = &rule.admission {
+        let of_guard = of_guard(guard).into_iter();
+        settings.extend(of_guard.map(|(name, config)| (name.to_owned(), config)));
+    }
+    settings
+}
+
+/// What a route sets for the filters that check who calls.
+fn of_guard(guard: &Guard) -> Vec<(&'static str, Any)> {
+    let mut settings = Vec::new();
+    if !guard.ways.is_empty() {
+        settings.push(rbac::one_proof_of(guard));
+    }
+    settings.extend(jwt::of(guard));
+    if guard.asks_application() {
+        settings.push(authz::of(guard));
+    } else if !guard.ways.is_empty() {
+        settings.push(rbac::of(guard));
+        settings.push(identity::way_of_token());
+    }
+    settings.extend(limits::of(guard));
     settings
 }
 
 fn filter<M: Message + Name>(name: &str, config: &M) -> HttpFilter {
+    packed(name, pack(config))
+}
+
+fn packed(name: &str, config: Any) -> HttpFilter {
     HttpFilter {
         name: name.to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(pack(config))),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
     }
+}
+
+/// A filter that acts on no route but those with a setting for it.
+fn off(filter: HttpFilter) -> HttpFilter {
+    HttpFilter { disabled: true, ..filter }
 }
 
 /// Asks for a request's cluster when the proxy does not have it.

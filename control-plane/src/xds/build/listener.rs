@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::registration::Protocol;
-use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
 use envoy_types::pb::envoy::config::core::v3::{
-    Address, DataSource, Http2ProtocolOptions, HttpProtocolOptions, SubstitutionFormatString,
-    TrafficDirection, TransportSocket, address, data_source, socket_address as envoy_socket,
+    Address, Http2ProtocolOptions, HttpProtocolOptions, TrafficDirection, TransportSocket, address,
+    socket_address as envoy_socket,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType as FilterConfig;
 use envoy_types::pb::envoy::config::listener::v3::{
@@ -24,7 +23,7 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Faces, ListenerKind, ListenerView, Target, Transport, gateway};
+use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target, Transport, gateway};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
     access_log, cluster, duration, encode, filters, no, number, pack, route, tls, yes,
@@ -40,6 +39,24 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
 const STREAM_IDLE: Duration = Duration::from_secs(300);
 
+/// How a listener serves HTTP.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Serving<'a> {
+    pub(super) faces: Faces,
+    pub(super) transport: &'a Transport,
+    /// What is checked of what comes from the Router.
+    pub(super) checkpoint: Option<&'a Checkpoint>,
+    /// Whether requests wait for clusters that the proxy has yet to ask for.
+    pub(super) waits: bool,
+}
+
+impl Serving<'static> {
+    /// Over TCP, with nothing to check or to wait for.
+    const fn plain(faces: Faces) -> Self {
+        Self { faces, transport: &Transport::Plain, checkpoint: None, waits: false }
+    }
+}
+
 /// A listener; with `waits`, the application's requests wait for clusters that the proxy has yet to ask for.
 pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
     let (filter, direction, clusters) = match &view.kind {
@@ -50,7 +67,7 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, Faces::Proxies, &Transport::Plain, false)
+                    http_filter(&view.name, routes, &Serving::plain(Faces::Proxies))
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
@@ -58,10 +75,10 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
         ListenerKind::ToHttps(port) => {
             let faces = Faces::Clients { trusted_hops: 0 };
             let routes = RouteSpecifier::RouteConfig(route::to_https(&view.name, *port));
-            let filter = http_filter(&view.name, routes, faces, &Transport::Plain, false);
+            let filter = http_filter(&view.name, routes, &Serving::plain(faces));
             (filter, TrafficDirection::Inbound, vec![])
         }
-        ListenerKind::Routed { table, faces, transport } => {
+        ListenerKind::Routed { table, faces, transport, checkpoint } => {
             let routes = RouteSpecifier::Rds(Rds {
                 config_source: Some(cluster::ads()),
                 route_config_name: table.clone(),
@@ -71,7 +88,10 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Faces::Proxies | Faces::Clients { .. } => TrafficDirection::Inbound,
             };
             let waits = waits && *faces == Faces::Application;
-            (http_filter(&view.name, routes, *faces, transport, waits), direction, vec![])
+            let checkpoint = checkpoint.as_deref();
+            let clusters = checkpoint.map(checked_by).unwrap_or_default();
+            let serving = Serving { faces: *faces, transport, checkpoint, waits };
+            (http_filter(&view.name, routes, &serving), direction, clusters)
         }
         ListenerKind::Tcp { target } => {
             let target = target.to_string();
@@ -138,6 +158,14 @@ fn tcp_filter(listener: &str, cluster: String) -> Filter {
     }
 }
 
+/// The clusters that the checks of a listener ask.
+fn checked_by(checkpoint: &Checkpoint) -> Vec<String> {
+    let app = checkpoint.app.iter().map(|app| Target::App(app.clone()));
+    let by_url = checkpoint.tokens.iter().filter(|(_, jwt)| jwt.jwks.url.is_some());
+    let issuer = |(way, _): (&String, _)| Target::Issuer(checkpoint.system.clone(), way.clone());
+    app.chain(by_url.map(issuer)).map(|target| target.to_string()).collect()
+}
+
 /// Who answers at an HTTP listener, by its route table.
 #[derive(Debug, Clone, Copy)]
 struct Door {
@@ -158,18 +186,12 @@ impl Door {
     }
 }
 
-fn http_filter(
-    listener: &str,
-    routes: RouteSpecifier,
-    faces: Faces,
-    transport: &Transport,
-    waits: bool,
-) -> Filter {
-    let (faces_clients, trusted_hops) = match faces {
+fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) -> Filter {
+    let (faces_clients, trusted_hops) = match serving.faces {
         Faces::Clients { trusted_hops } => (true, trusted_hops),
         Faces::Application | Faces::Proxies => (false, 0),
     };
-    let is_quic = matches!(transport, Transport::Quic { .. });
+    let is_quic = matches!(serving.transport, Transport::Quic { .. });
     let Door { is_ingress, is_gateway } = Door::of(&routes);
     // Where admissions are decided, a path has one spelling. Inside, keys may hold escaped slashes.
     let escaped_slashes = match faces_clients || is_ingress {
@@ -180,13 +202,20 @@ fn http_filter(
         stat_prefix: stat_prefix(listener),
         codec_type: if is_quic { CodecType::Http3 } else { CodecType::Auto }.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(transport, waits, is_ingress),
+        http_filters: filters::chain(serving, is_ingress),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
         }],
-        local_reply_config: Some(local_reply(if is_gateway { GATEWAY_REPLY } else { LOCAL_REPLY })),
+        local_reply_config: Some(LocalReplyConfig {
+            mappers: serving.checkpoint.map(|_| filters::refusals::mappers()).unwrap_or_default(),
+            body_format: Some(filters::refusals::body(if is_gateway {
+                GATEWAY_REPLY
+            } else {
+                LOCAL_REPLY
+            })),
+        }),
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,
@@ -214,20 +243,6 @@ fn http_filter(
     Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
         config_type: Some(FilterConfig::TypedConfig(pack(&manager))),
-    }
-}
-
-fn local_reply(format: &str) -> LocalReplyConfig {
-    LocalReplyConfig {
-        body_format: Some(SubstitutionFormatString {
-            content_type: "text/plain; charset=utf-8".to_owned(),
-            format: Some(Format::TextFormatSource(DataSource {
-                specifier: Some(data_source::Specifier::InlineString(format.to_owned())),
-                ..Default::default()
-            })),
-            ..Default::default()
-        }),
-        ..Default::default()
     }
 }
 

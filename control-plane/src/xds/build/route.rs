@@ -197,6 +197,7 @@ fn route(rule: &RouteRule) -> Vec<u8> {
         request_headers_to_remove: removed,
         response_headers_to_add: answered,
         response_headers_to_remove: taken_out,
+        metadata: filters::refusals::metadata(rule),
         ..Default::default()
     };
     joined(&message, &FilterSettings { typed_per_filter_config: filters::of_rule(rule) })

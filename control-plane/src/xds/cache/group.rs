@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use crate::mesh::egress::Narrowed;
 use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
 use crate::mesh::{
-    Caller, Directory, MeshModel, Origin, RouteTable, SystemModel, Target, egress, gateway,
-    proxyless, router, target,
+    Caller, Directory, MeshModel, Origin, RouteTable, SystemModel, Target, admission, egress,
+    gateway, proxyless, router, target,
 };
 use crate::xds::build::{self, Dialect};
 use crate::xds::cache::{GroupKey, SharedResources, type_set};
@@ -55,6 +55,8 @@ pub struct Reach {
     pub tables: Vec<RouteTable>,
     /// TCP by loopback port.
     pub tcp: TcpListeners,
+    /// What listeners themselves ask.
+    pub issuers: BTreeSet<Target>,
 }
 
 /// What the proxies of a group reach.
@@ -64,6 +66,7 @@ pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
         ProxyRole::Router => Reach { tables: vec![router::table(model)], ..Reach::default() },
         ProxyRole::Gateway => Reach {
             tables: system().map(|name| gateway_tables(model, key, name)).unwrap_or_default(),
+            issuers: system().map(|name| admission::issuers(model, name)).unwrap_or_default(),
             ..Reach::default()
         },
         ProxyRole::Sidecar => {
@@ -78,7 +81,7 @@ pub fn reach(model: &MeshModel, key: &GroupKey) -> Reach {
                 },
                 Dialect::Envoy => {
                     let tables = if key.has_egress { vec![egress.table] } else { vec![] };
-                    Reach { tables, tcp: egress.tcp }
+                    Reach { tables, tcp: egress.tcp, ..Reach::default() }
                 }
             }
         }
@@ -144,6 +147,7 @@ impl Group {
         // The application beside a proxy has a port of its own at each: its cluster is the member's.
         self.targets.retain(|target| !matches!(target, Target::App(_)));
         self.targets.extend(reach.tcp.values().map(|(target, _)| target.clone()));
+        self.targets.extend(reach.issuers);
         self.tcp = reach.tcp;
         let (mut clusters, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
         for target in &self.targets {

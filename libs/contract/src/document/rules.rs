@@ -34,6 +34,7 @@ pub(super) fn check(document: &Value, expected_name: Option<&str>, findings: &mu
     unique_list(document, "external", findings);
     callers(document, name.as_ref(), findings);
     routes::check(document, &declared, findings);
+    admission::routes(document, findings);
     if let Some(canary) = part::<Canary>(document.pointer("/tracks/canary"))
         && let Some(header) = &canary.header
     {

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{Findings, KeyPath, Step};
 use crate::duration::SpanError;
+use crate::keys::{self, FolderError};
 use crate::name::NameError;
 use crate::schema;
 
@@ -193,6 +194,8 @@ fn bad_text(pattern: &str, found: &Value) -> String {
         SpanError { value }.to_string()
     } else if pattern.contains(r"(\*\.)?") {
         format!("{value:?} is not a host name: lower case, no port; *. may stand before it")
+    } else if pattern.contains(keys::ROOT) {
+        FolderError { value }.to_string()
     } else {
         NameError { value }.to_string()
     }

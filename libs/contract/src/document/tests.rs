@@ -10,7 +10,7 @@ callers: [portfolio]
 auth:
   customers: {jwt: {issuer: https://id.example.com, audiences: [trading], jwks: {url: https://id.example.com/keys}}}
   partners:  {api_key: {header: x-api-key, keys: mesh/keys/trading}}
-  staff:     {jwt: {issuer: me, jwks: {inline: '{\"keys\": [{}]}'}}}
+  staff:     {jwt: {issuer: me, jwks: {inline: '{\"keys\": [{\"kty\": \"RSA\", \"n\": \"0vx7\", \"e\": \"AQAB\"}]}'}}}
 default_auth: customers
 routes:
 - {match: {path: /orders/health}, to: orders, auth: none}
@@ -161,13 +161,68 @@ fn authentication_must_be_declared_and_none_stands_alone() {
         ],
     );
     check(
-        "auth:\n  none: {api_key: {header: X-Key, keys: /}}\n  a: {jwt: {issuer: i, jwks: {inline: '{}'}}}\n  b: {jwt: {issuer: i, jwks: {url: 'id.example.com'}}}\n",
+        "auth:\n  none: {api_key: {header: X-Key, keys: mesh/keys/a}}\n  a: {jwt: {issuer: i, jwks: {inline: '{}'}}}\n  b: {jwt: {issuer: i, jwks: {url: 'id.example.com'}}}\n",
         &[
             "4: auth.none: the word none means no authentication: choose another name",
             "4: auth.none.api_key.header: \"X-Key\" is not a header name: lower-case letters, digits and '-'",
-            "4: auth.none.api_key.keys: expected a folder of Consul's KV",
             "5: auth.a.jwt.jwks.inline: expected a JSON object with a list keys that is not empty",
             "6: auth.b.jwt.jwks.url: expected an http:// or https:// address",
+        ],
+    );
+    check(
+        "auth: {partners: {api_key: {header: x-key, keys: mesh/systems}}}\n",
+        &[
+            "3: auth.partners.api_key.keys: \"mesh/systems\" is not a folder for keys: write one below mesh/keys/, such as mesh/keys/trading, in lower case and without a slash at the end",
+        ],
+    );
+}
+
+#[test]
+fn a_token_s_rules_are_checked_one_by_one() {
+    let jwt = |keys: &str| format!("auth:\n  a:\n    jwt:\n      issuer: i\n{keys}");
+    let inline = "      jwks: {inline: '{\"keys\": [{\"kty\": \"RSA\", \"n\": \"0vx7\", \"e\": \"AQAB\"}]}'}\n";
+    check(&jwt(inline), &[]);
+    check(
+        &jwt("      jwks: {url: 'https://id/keys', inline: '{}'}\n"),
+        &["7: auth.a.jwt.jwks: expected exactly one of the keys inline, url"],
+    );
+    check(
+        &jwt("      jwks: {url: 'https://u:p@id/keys', ca_file: ca.pem}\n"),
+        &[
+            "7: auth.a.jwt.jwks.ca_file: expected a path from the root, such as /etc/…",
+            "7: auth.a.jwt.jwks.url: expected a port from 1 to 65535 after the host",
+        ],
+    );
+    check(
+        &jwt(&format!(
+            "{inline}      header: x-mesh-token\n      consumer: a..b\n      claims: {{team: x-team, unit: x-team, b: X}}\n      leeway: 1500ms\n"
+        )),
+        &[
+            "8: auth.a.jwt.header: x-mesh- begins the mesh's own headers: choose another",
+            "9: auth.a.jwt.consumer: \"a..b\" is not a claim: dots stand between names, a.b is b in a",
+            "10: auth.a.jwt.claims.b: \"X\" is not a header name: lower-case letters, digits and '-'",
+            "10: auth.a.jwt.claims.unit: x-team is already the header of claim team",
+            "11: auth.a.jwt.leeway: expected whole seconds, at least 1s",
+        ],
+    );
+    check(
+        "auth: {'a b': {api_key: {header: x-key, keys: mesh/keys/a}}}\n",
+        &[
+            "3: auth[\"a b\"]: \"a b\" is not a name: use 1 to 63 of a-z, 0-9, '-' and '_', beginning and ending with a letter or digit",
+        ],
+    );
+}
+
+#[test]
+fn what_a_route_asks_of_callers_must_be_something_they_can_prove() {
+    check(
+        "auth: {p: {api_key: {header: x-key, keys: mesh/keys/a}}}\ndefault_auth: none\nlimits: {all: {requests: 1, per: 49ms}}\nroutes:\n- {match: {prefix: /a}, to: b, require: {scopes: [x]}, limits: {consumer: {requests: 1, per: 1s}}}\n- {match: {prefix: /c}, to: b, auth: p, require: {scopes: ['a b'], claims: {team: []}}, limits: {consumer: {requests: 1, per: 1s}}}\n",
+        &[
+            "5: limits.all.per: expected 50ms or more",
+            "7: routes[0].limits.consumer: auth none knows no consumers: use all",
+            "7: routes[0].require: auth none proves nothing that could be required of callers",
+            "8: routes[1].require.claims.team: the list is empty: name the values, or take the claim out",
+            "8: routes[1].require.scopes[0]: \"a b\" is not a scope: one word of plain letters",
         ],
     );
 }

@@ -1,0 +1,123 @@
+//! What the gateway's Envoy says that the System exposes: read from the Envoy itself, so that it is what is in force.
+//!
+//! In: [`ROUTES_PATH`] at the egress listener, every second. Out: [`GatewayRoutes`], and schemas that are looked after
+//! before requests for them come.
+//!
+//! **Invariants**: an Envoy that does not answer takes nothing away.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use contract::gateway::{GatewayRoutes, MESH_HOST, ROUTES_PATH};
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use service::ErrorChain;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::schema::Schemas;
+
+/// How often Envoy is asked.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Far above what a System's routes need.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Why Envoy said nothing that can be used.
+#[derive(Debug, thiserror::Error)]
+enum Unheard {
+    #[error("the gateway's Envoy cannot be reached at its egress listener")]
+    Connect(#[from] hyper_util::client::legacy::Error),
+    #[error("the gateway's Envoy answers {0}: it has no routes of this System yet")]
+    Status(u16),
+    #[error("the answer breaks off")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the answer is not what this version knows")]
+    Json(#[from] serde_json::Error),
+    #[error("no answer within {PATIENCE:?}")]
+    Late,
+    #[error("the egress address makes no URL")]
+    Address(#[from] http::Error),
+}
+
+/// Asks the Envoy.
+#[derive(Debug)]
+pub struct RoutesFollower {
+    client: Client<HttpConnector, Empty<Bytes>>,
+    egress: SocketAddr,
+    schemas: Schemas,
+    routes: watch::Sender<Option<Arc<GatewayRoutes>>>,
+}
+
+impl RoutesFollower {
+    /// Prepares it; nothing is known until [`Self::run`] has asked.
+    pub fn new(
+        egress: SocketAddr,
+        schemas: Schemas,
+    ) -> (Self, watch::Receiver<Option<Arc<GatewayRoutes>>>) {
+        let (routes, known) = watch::channel(None);
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        (Self { client, egress, schemas, routes }, known)
+    }
+
+    /// Asks until shutdown.
+    ///
+    /// # Errors
+    /// None; the type is that of a task.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_silent = false;
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            match timeout(PATIENCE, self.ask()).await.unwrap_or(Err(Unheard::Late)) {
+                Ok(routes) => {
+                    is_silent = false;
+                    self.take(routes).await;
+                }
+                // The first failure is news; Envoy and the application often start at the same moment.
+                Err(error) if !is_silent && self.routes.borrow().is_some() => {
+                    is_silent = true;
+                    warn!(error = %ErrorChain(&error), "The gateway's routes are not told any more");
+                }
+                Err(error) => {
+                    debug!(error = %ErrorChain(&error), "The gateway's routes are not told")
+                }
+            }
+        }
+    }
+
+    async fn take(&self, routes: GatewayRoutes) {
+        if self.routes.borrow().as_deref() == Some(&routes) {
+            return;
+        }
+        self.schemas.list(routes.conversions.clone()).await;
+        self.routes.send_replace(Some(Arc::new(routes)));
+    }
+
+    async fn ask(&self) -> Result<GatewayRoutes, Unheard> {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(self.egress.to_string())
+            .path_and_query(ROUTES_PATH)
+            .build()?;
+        let request = Request::get(uri).header(header::HOST, MESH_HOST).body(Empty::new())?;
+        let response = self.client.request(request).await?;
+        if !response.status().is_success() {
+            return Err(Unheard::Status(response.status().as_u16()));
+        }
+        let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
+        Ok(serde_json::from_slice(&body.map_err(Unheard::Body)?.to_bytes())?)
+    }
+}

@@ -1,0 +1,77 @@
+//! Headers that tell services who calls: removed from what clients send, written by the gateway alone.
+
+use contract::gateway::AUTH_HEADER;
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation as Mutation;
+use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::{
+    Action, RemoveOnMatch,
+};
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{
+    HeaderMutation, HeaderMutationPerRoute, Mutations,
+};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
+use envoy_types::pb::google::protobuf::Any;
+
+use super::{filter, off};
+use crate::mesh::Checkpoint;
+use crate::xds::build::pack;
+
+const WAY: &str = "mesh.way";
+
+/// Removes what only the gateway may say. Applications that read headers as CGI does take `_` for `-`, so both go.
+pub(super) fn remove(checkpoint: &Checkpoint) -> HttpFilter {
+    let names: Vec<String> =
+        checkpoint.identity_headers.iter().map(|name| expression(name)).collect();
+    let pattern =
+        MatchPattern::SafeRegex(RegexMatcher { regex: names.join("|"), ..Default::default() });
+    let matcher = StringMatcher { match_pattern: Some(pattern), ..Default::default() };
+    let remove = Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(matcher) });
+    let mutations = Some(mutations(remove));
+    filter("mesh.identity", &HeaderMutation { mutations, ..Default::default() })
+}
+
+/// A header's name as a regular expression.
+fn expression(name: &str) -> String {
+    let letter = |letter: char| match letter {
+        '-' | '_' => "[-_]".to_owned(),
+        letter if letter.is_ascii_alphanumeric() => letter.to_string(),
+        letter => format!("[{letter}]").replace("[^]", "\\^"),
+    };
+    name.chars().map(letter).collect()
+}
+
+/// Writes which way succeeded, on routes that ask for tokens alone.
+pub(super) fn way() -> HttpFilter {
+    off(filter(WAY, &HeaderMutation::default()))
+}
+
+/// The name of the policy by which the token was let through: that of its way.
+pub(super) fn way_of_token() -> (&'static str, Any) {
+    let value = "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%";
+    let header =
+        HeaderValue { key: AUTH_HEADER.to_owned(), value: value.to_owned(), ..Default::default() };
+    let set = Action::Append(HeaderValueOption {
+        header: Some(header),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..Default::default()
+    });
+    (WAY, pack(&HeaderMutationPerRoute { mutations: Some(mutations(set)) }))
+}
+
+fn mutations(action: Action) -> Mutations {
+    Mutations { request_mutations: vec![Mutation { action: Some(action) }], ..Default::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_meant_literally_but_for_its_dashes() {
+        assert_eq!(expression("x-mesh-auth"), "x[-_]mesh[-_]auth");
+        assert_eq!(expression("a.b^c+d|e"), r"a[.]b\^c[+]d[|]e");
+    }
+}

@@ -1,5 +1,6 @@
 //! What a System's gateway does for its clients, through Router, Envoys and the application behind it.
 
 mod conversion;
+mod expressions;
 pub(crate) mod routes;
 mod spelling;

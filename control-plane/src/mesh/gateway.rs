@@ -241,7 +241,8 @@ impl RouteRules<'_> {
         // The largest share's; of equal ones the first by name.
         let first = (0..others.len()).rev().max_by_key(|index| others.get(*index).map(|o| o.1));
         let Some((service, _)) = first.map(|index| others.remove(index)) else {
-            let missing: Vec<String> = route.services().map(ToString::to_string).collect();
+            let asked = route.services().filter(|name| only.is_none_or(|only| only == *name));
+            let missing: Vec<String> = asked.map(ToString::to_string).collect();
             return refuse(format!(
                 "service {} of System {} has no instance registered",
                 missing.join(", "),

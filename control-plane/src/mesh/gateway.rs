@@ -11,9 +11,10 @@ use contract::system::{HostName, Redirect, RouteMatch, ValueMatch};
 use crate::mesh::egress::answer;
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forwarding, HeaderCondition,
-    MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule, RouteTable, RouteTo,
-    ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing, requests, spelling,
+    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forward, Forwarding,
+    HeaderCondition, MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule,
+    RouteTable, RouteTo, ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing,
+    requests, spelling,
 };
 
 /// The table for other Systems.
@@ -113,20 +114,27 @@ fn ingress_rules(
     let mut rules = Vec::new();
     for (position, route) in routes.iter().enumerate() {
         rules.extend(spelling::guards(routes.get(..position).unwrap_or_default(), route));
-        rules.extend(preflight(route));
-        rules.extend(admission::guard(system, route, view.rules(route, None), app));
+        let own = view.rules(route, None);
+        rules.extend(preflight(route, &own));
+        rules.extend(admission::guard(system, route, own, app));
     }
     rules
 }
 
-/// What browsers ask first is answered by the CORS filter, before anyone must prove anything.
-fn preflight(route: &ExposedRoute) -> Option<RouteRule> {
+/// What browsers ask first is answered by the CORS filter, before anyone must prove anything. It acts on routes that
+/// forward alone, hence a target that gets nothing.
+fn preflight(route: &ExposedRoute, rules: &[RouteRule]) -> Option<RouteRule> {
     let cors = route.treatment.cors.clone()?;
-    let rule = answer(403, "pages of this origin may not call".to_owned(), route.origin.clone());
+    let target = rules.iter().find_map(|rule| match &rule.action {
+        Action::Forward(forward) => forward.targets.first(),
+        Action::Answer { .. } | Action::Page { .. } | Action::Redirect { .. } => None,
+    })?;
     Some(RouteRule {
         requests: requests::preflight(&route.matches),
+        admission: Admission::Open,
+        action: Action::Forward(Forward::to(target.0.clone())),
         treatment: Treatment { cors: Some(cors), ..Treatment::default() },
-        ..rule
+        origin: route.origin.clone(),
     })
 }
 
@@ -233,7 +241,8 @@ impl RouteRules<'_> {
         // The largest share's; of equal ones the first by name.
         let first = (0..others.len()).rev().max_by_key(|index| others.get(*index).map(|o| o.1));
         let Some((service, _)) = first.map(|index| others.remove(index)) else {
-            let missing: Vec<String> = route.services().map(ToString::to_string).collect();
+            let asked = route.services().filter(|name| only.is_none_or(|only| only == *name));
+            let missing: Vec<String> = asked.map(ToString::to_string).collect();
             return refuse(format!(
                 "service {} of System {} has no instance registered",
                 missing.join(", "),

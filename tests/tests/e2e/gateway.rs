@@ -2,4 +2,6 @@
 
 mod auth;
 mod conversion;
-mod routes;
+mod expressions;
+pub(crate) mod routes;
+mod spelling;

@@ -20,6 +20,7 @@ use self::issuer::{Issuer, now};
 use crate::scene::{LOCAL, Scene, judge, soon};
 
 mod issuer;
+mod key_sets;
 
 /// Issuers of a test.
 struct Desk {
@@ -176,8 +177,7 @@ fn told<'a>(seen: &'a BTreeMap<String, String>, names: &[&str]) -> Vec<Option<&'
 async fn who_calls_is_proven_before_a_service_is_reached_in_every_version_of_envoy() {
     let test = "who_calls_is_proven_before_a_service_is_reached_in_every_version_of_envoy";
     let Some(versions) = parts::envoy_versions_or_skip(test) else { return };
-    for (version, envoy) in versions {
-        println!("Envoy {version}");
+    for (_, envoy) in versions {
         let Some(desk) = Desk::open(test, envoy).await else { return };
         check(desk).await;
     }
@@ -319,6 +319,7 @@ async fn a_key_is_good_where_it_belongs(desk: &Desk) {
     assert!(listed.contains("\"acme\"") && !listed.contains("hash"), "{listed}");
 }
 
+#[expect(clippy::print_stdout, reason = "a figure")]
 async fn a_revocation_reaches_every_gateway_within_a_second(desk: &Desk) {
     let mut slowest = Duration::ZERO;
     for round in 0..5 {

@@ -7,6 +7,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # The Router's port in the demo.
 ROUTER_PORT ?= 8080
+# How long each target is fuzzed.
+FUZZ_SECONDS ?= 300
 # 1: the demo drives itself, prints a table of checks and ends.
 DEMO_ONCE ?=
 
@@ -39,6 +41,7 @@ lint:
 .PHONY: test
 test: setup build ## Set up what is missing and run every test once, against real parts
 	@$(PARTS); $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
+	@$(MAKE) --no-print-directory test-fuzz
 
 .PHONY: test-unit
 test-unit: ## Tests that need nothing but this checkout; those that need real parts say SKIP
@@ -47,6 +50,23 @@ test-unit: ## Tests that need nothing but this checkout; those that need real pa
 .PHONY: test-e2e
 test-e2e: setup build ## Only the lab's and the end-to-end tests, with real Envoy and Consul
 	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
+
+# What is found is kept under target/fuzz, so that a later run begins where this one ended.
+fuzz = for target in json url; do \
+	mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts; \
+	(cd api-gateway && "$$AYATORI_CARGO_FUZZ" fuzz run --sanitizer none --target-dir ../target/fuzz $$target \
+	../target/fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(1) -max_len=2048 -timeout=10 \
+	-print_final_stats=1 -verbosity=0 -artifact_prefix=../target/fuzz/artifacts/ 2>&1 | grep -vE '^(\#|"|stat::(new|slow))'); done
+
+.PHONY: fuzz
+fuzz: setup ## Fuzz the conversion's URLs and JSON, each for FUZZ_SECONDS (default 300)
+	@$(PARTS); $(call fuzz,$(FUZZ_SECONDS))
+
+.PHONY: test-fuzz
+test-fuzz: ## The same for 10 seconds each
+	@$(PARTS); if [ -z "$${AYATORI_CARGO_FUZZ:-}" ]; then \
+	echo "SKIP test-fuzz: cargo-fuzz: this machine has none; run \`make setup\`"; \
+	case ",$$E2E_REQUIRE," in *,cargo-fuzz,*) exit 1;; esac; else $(call fuzz,10); fi
 
 .PHONY: bench-xds
 bench-xds: setup-demo ## Measure the control plane with thousands of simulated Envoys

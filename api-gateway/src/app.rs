@@ -59,10 +59,8 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     metrics.register_collector(Box::new(SchemaMetrics(schemas.clone())));
 
     let authz = spawn_keys(config, &mut metrics, &mut tasks, &shutdown)?;
-    let (follower, _routes) = RoutesFollower::new(config.egress, schemas.clone());
+    let (follower, described) = RoutesFollower::new(config.egress, schemas.clone());
     tasks.spawn("routes", follower.run(shutdown.clone()));
-
-    let described = watch::Sender::new(Arc::default()).subscribe();
     let pages = Pages::new(schemas.clone(), described).router();
     let server = Server {
         schemas,
@@ -118,7 +116,7 @@ fn spawn_schemas(
     let limits = schema::Limits::default();
     let sources = Sources {
         reflection: Reflection { egress, limits, deadline: REFLECTION_DEADLINE },
-        folder: DescriptorFolder { path: Some(config.descriptors.clone()), limits },
+        folder: DescriptorFolder { path: config.descriptors.clone(), limits },
     };
     let (owner, schemas) = Owner::new(sources, config.schemas);
     tasks.spawn("schemas", owner.run(shutdown.clone()));

@@ -18,7 +18,8 @@ mod scalar;
 
 use std::collections::BTreeMap;
 
-use contract::gateway::Conversion;
+use contract::gateway::GatewayRoutes;
+pub use contract::gateway::{AuthWay, RestRoute};
 use serde_json::{Map, Value, json};
 
 use crate::schema::{Entry, Snapshot};
@@ -38,32 +39,18 @@ pub struct Described {
     /// The named ways to prove who calls.
     pub ways: BTreeMap<String, AuthWay>,
     /// Its routes that convert, in the order in which they are matched.
-    pub routes: Vec<DescribedRoute>,
+    pub routes: Vec<RestRoute>,
 }
 
-/// How a caller proves who it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthWay {
-    /// A token as `Authorization: Bearer`.
-    Bearer,
-    /// A key in this header.
-    ApiKey {
-        /// The header's name.
-        header: String,
-    },
-}
-
-/// A route that converts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DescribedRoute {
-    /// What it converts.
-    pub conversion: Conversion,
-    /// The path prefix that it matches.
-    pub prefix: String,
-    /// What the prefix becomes before the request is converted; `None`: it stays.
-    pub rewrite: Option<String>,
-    /// Names of the ways of which one suffices; empty: nobody has to prove anything.
-    pub auth: Vec<String>,
+impl From<&GatewayRoutes> for Described {
+    fn from(routes: &GatewayRoutes) -> Self {
+        Self {
+            system: routes.system.to_string(),
+            servers: routes.servers.clone(),
+            ways: routes.ways.clone(),
+            routes: routes.rest.clone(),
+        }
+    }
 }
 
 /// The document, as JSON.
@@ -98,7 +85,7 @@ struct Draft {
 }
 
 impl Draft {
-    fn describe(&mut self, route: &DescribedRoute, api: &Api) {
+    fn describe(&mut self, route: &RestRoute, api: &Api) {
         let comments = Comments::of(api.pool());
         let (components, operations) = self.compatible(route, api, &comments);
         self.components.extend(components);
@@ -123,7 +110,7 @@ impl Draft {
     /// have different messages of one name.
     fn compatible<'a>(
         &self,
-        route: &DescribedRoute,
+        route: &RestRoute,
         api: &'a Api,
         comments: &Comments,
     ) -> (BTreeMap<String, Value>, Vec<(&'a Binding, Operation)>) {
@@ -165,7 +152,7 @@ impl Draft {
             tag.extend(comment.map(|comment| ("description".to_owned(), Value::from(comment))));
             Value::Object(tag)
         });
-        let ways = described.ways.iter().map(|(name, way)| (name.clone(), way.scheme()));
+        let ways = described.ways.iter().map(|(name, way)| (name.clone(), scheme(way)));
         let mut document = json!({
             "openapi": "3.1.0",
             "info": {
@@ -192,11 +179,9 @@ impl Draft {
     }
 }
 
-impl AuthWay {
-    fn scheme(&self) -> Value {
-        match self {
-            Self::Bearer => json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}),
-            Self::ApiKey { header } => json!({"type": "apiKey", "in": "header", "name": header}),
-        }
+fn scheme(way: &AuthWay) -> Value {
+    match way {
+        AuthWay::Bearer => json!({"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}),
+        AuthWay::ApiKey { header } => json!({"type": "apiKey", "in": "header", "name": header}),
     }
 }

@@ -1,6 +1,6 @@
 //! What the gateway's Envoy says that the System exposes: read from the Envoy itself, so that it is what is in force.
 //!
-//! In: [`ROUTES_PATH`] at the egress listener, every second. Out: [`GatewayRoutes`], and schemas that are looked after
+//! In: [`ROUTES_PATH`] at the egress listener, every second. Out: what the pages describe, and schemas that are looked after
 //! before requests for them come.
 //!
 //! **Invariants**: an Envoy that does not answer takes nothing away.
@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::openapi::Described;
 use crate::schema::Schemas;
 
 /// How often Envoy is asked.
@@ -54,25 +55,26 @@ pub struct RoutesFollower {
     client: Client<HttpConnector, Empty<Bytes>>,
     egress: SocketAddr,
     schemas: Schemas,
-    routes: watch::Sender<Option<Arc<GatewayRoutes>>>,
+    known: Option<GatewayRoutes>,
+    described: watch::Sender<Arc<Described>>,
 }
 
 impl RoutesFollower {
     /// Prepares it; nothing is known until [`Self::run`] has asked.
-    pub fn new(
-        egress: SocketAddr,
-        schemas: Schemas,
-    ) -> (Self, watch::Receiver<Option<Arc<GatewayRoutes>>>) {
-        let (routes, known) = watch::channel(None);
+    pub fn new(egress: SocketAddr, schemas: Schemas) -> (Self, watch::Receiver<Arc<Described>>) {
+        let (described, receiver) = watch::channel(Arc::default());
         let client = Client::builder(TokioExecutor::new()).build_http();
-        (Self { client, egress, schemas, routes }, known)
+        (Self { client, egress, schemas, known: None, described }, receiver)
     }
 
     /// Asks until shutdown.
     ///
     /// # Errors
     /// None; the type is that of a task.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+    pub async fn run(
+        mut self,
+        shutdown: CancellationToken,
+    ) -> Result<(), std::convert::Infallible> {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_silent = false;
@@ -87,7 +89,7 @@ impl RoutesFollower {
                     self.take(routes).await;
                 }
                 // The first failure is news; Envoy and the application often start at the same moment.
-                Err(error) if !is_silent && self.routes.borrow().is_some() => {
+                Err(error) if !is_silent && self.known.is_some() => {
                     is_silent = true;
                     warn!(error = %ErrorChain(&error), "The gateway's routes are not told any more");
                 }
@@ -98,12 +100,13 @@ impl RoutesFollower {
         }
     }
 
-    async fn take(&self, routes: GatewayRoutes) {
-        if self.routes.borrow().as_deref() == Some(&routes) {
+    async fn take(&mut self, routes: GatewayRoutes) {
+        if self.known.as_ref() == Some(&routes) {
             return;
         }
         self.schemas.list(routes.conversions.clone()).await;
-        self.routes.send_replace(Some(Arc::new(routes)));
+        self.described.send_replace(Arc::new(Described::from(&routes)));
+        self.known = Some(routes);
     }
 
     async fn ask(&self) -> Result<GatewayRoutes, Unheard> {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::run::CatalogState;
 use crate::config::ApiListener;
-use crate::mesh::{MeshModel, explain};
+use crate::mesh::{MeshModel, explain, listing};
 use crate::xds::cache::{GroupKey, group};
 use crate::xds::server::{ConnectedProxy, NoStatus, ProxyTable};
 
@@ -135,11 +135,11 @@ struct RoutesQuery {
 async fn routes_of(State(api): State<ApiState>, Query(query): Query<RoutesQuery>) -> Response {
     let model = api.model.borrow().clone();
     let Some(name) = query.system else {
-        let all = model.systems.values().map(|system| explain::gateway_routes(system));
+        let all = model.systems.values().map(|system| listing::gateway_routes(system));
         return Json(all.collect::<Vec<_>>()).into_response();
     };
     match model.systems.get(name.as_str()) {
-        Some(system) => Json(vec![explain::gateway_routes(system)]).into_response(),
+        Some(system) => Json(vec![listing::gateway_routes(system)]).into_response(),
         None => not_found(&format!("no System {name:?}: GET /v1/systems lists them")),
     }
 }

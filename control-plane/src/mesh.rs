@@ -8,7 +8,10 @@
 //! egress     what a sidecar may call        gateway   what a gateway admits and where it goes
 //! router     what the Router admits         inbound   what reaches the application
 //! exposure   what a System's gateway exposes admission who is let in
+//! requests   matches of documents           spelling  what other spellings of a path get
 //! split      tracks, retries by method      explain   the same, for people, with origins
+//! words      requests and rules, for people
+//! listing    what a System exposes, for people and for the application behind the gateway
 //! proxyless  an egress table for clients that have no proxy
 //! ```
 //!
@@ -26,7 +29,9 @@ use contract::gateway::Conversion;
 use contract::name::{ServiceKey, ServiceName, SystemName};
 use contract::node::CertificateFiles;
 use contract::registration::{Protocol, Track};
-use contract::system::{RetryOn, SystemDocument};
+use contract::system::{
+    Answer, Cors, HeaderChanges, Redirect, RetryOn, RouteMatch, SystemDocument, ValueMatch,
+};
 
 use crate::catalog::CatalogSnapshot;
 
@@ -36,12 +41,16 @@ pub mod explain;
 pub mod exposure;
 pub mod gateway;
 pub mod listeners;
+pub mod listing;
 pub mod model;
 pub mod policy;
 pub mod proxyless;
+pub mod requests;
 pub mod router;
+pub mod spelling;
 pub mod split;
 pub mod target;
+pub mod words;
 
 pub use admission::{Admission, Checkpoint, Guard};
 pub use target::{ClusterSpec, Discovery, Endpoint, Target, TlsName};
@@ -157,10 +166,10 @@ pub struct CallLimits {
 /// A route that a System exposes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExposedRoute {
-    /// Which paths.
-    pub path: PathMatch,
-    /// The service that answers.
-    pub to: ServiceName,
+    /// Which requests.
+    pub matches: RouteMatch,
+    /// Where they go.
+    pub to: RouteTo,
     /// In place of the service's own.
     pub timeout: Option<Option<Duration>>,
     /// In place of the service's own.
@@ -169,8 +178,43 @@ pub struct ExposedRoute {
     pub admission: Admission,
     /// REST ↔ gRPC conversion by the gateway's application.
     pub conversion: Option<Conversion>,
+    /// What else happens on the way.
+    pub treatment: Treatment,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// Where a route's requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteTo {
+    /// To services of the System.
+    Services(Forwarding),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// The gateway answers.
+    Answer(Answer),
+}
+
+/// How requests are forwarded to services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarding {
+    /// Services with their shares, which sum to 100; registered or not.
+    pub shares: Vec<(ServiceName, u32)>,
+    /// What the matched path becomes.
+    pub rewrite: Option<String>,
+    /// Who gets a copy, and of how many in a hundred.
+    pub mirror: Option<(ServiceName, u32)>,
+}
+
+/// What a route does to requests and answers besides sending them on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Treatment {
+    /// Headers that are changed.
+    pub headers: HeaderChanges,
+    /// Which pages of other origins may call.
+    pub cors: Option<Cors>,
+    /// Whether answers are compressed.
+    pub compress: bool,
 }
 
 /// What Systems know of each other.
@@ -341,16 +385,27 @@ pub struct Caller {
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteRule {
-    /// Which paths.
-    pub path: PathMatch,
-    /// Which headers as well.
-    pub headers: Vec<HeaderCondition>,
+    /// Which requests.
+    pub requests: Requests,
     /// What its callers must show to the proxy.
     pub admission: Admission,
     /// What happens.
     pub action: Action,
+    /// What else happens on the way.
+    pub treatment: Treatment,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+/// Which requests a rule takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Requests {
+    /// Which paths.
+    pub path: PathMatch,
+    /// Which headers as well, the method among them.
+    pub headers: Vec<HeaderCondition>,
+    /// Which query parameters as well, as they are sent.
+    pub query: Vec<(String, ValueMatch)>,
 }
 
 /// Which paths a route takes.
@@ -360,17 +415,25 @@ pub enum PathMatch {
     Exact(String),
     /// This path and everything below it. Without a trailing slash: `/orders` takes `/orders/7`, not `/orders2`.
     Prefix(String),
+    /// What fits the expression as a whole.
+    Regex(String),
+    /// What fits the template.
+    Template(String),
+    /// [`Self::Exact`] in whatever letter case.
+    ExactAnyCase(String),
+    /// [`Self::Prefix`] in whatever letter case.
+    PrefixAnyCase(String),
 }
 
 /// A condition on a header.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HeaderCondition {
     /// Has one of these values.
     OneOf(&'static str, Vec<String>),
     /// Is absent, or has none of these values.
     NoneOf(&'static str, Vec<String>),
-    /// Is there.
-    Present(String),
+    /// Is as a document says.
+    Is(String, ValueMatch),
 }
 
 /// What happens to a request.
@@ -385,12 +448,48 @@ pub enum Action {
         /// One sentence.
         body: String,
     },
+    /// It is answered here, to the letter.
+    Page {
+        /// HTTP status.
+        status: u16,
+        /// The body.
+        body: String,
+        /// Its type.
+        content_type: String,
+    },
+    /// The client is sent elsewhere.
+    Redirect {
+        /// HTTP status.
+        status: u16,
+        /// To this host; `None`: to the same.
+        host: Option<String>,
+        /// To another path.
+        path: Option<Rewrite>,
+    },
+}
+
+/// What becomes of a path; the query stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewrite {
+    /// What the route's prefix or path matched becomes this.
+    Matched(String),
+    /// The whole path becomes this.
+    Whole(String),
+    /// The prefix, a slash after it included, becomes this, which ends with a slash.
+    Stem {
+        /// Without slash at its end.
+        prefix: String,
+        /// What it becomes.
+        becomes: String,
+    },
+    /// A template, with the names of the matched one.
+    Template(String),
 }
 
 /// Where and how a request is forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
-    /// Targets with their shares, which sum to 100.
+    /// Targets with their weights.
     pub targets: Vec<(Target, u32)>,
     /// How long an answer may take; `None`: no limit.
     pub timeout: Option<Duration>,
@@ -398,10 +497,12 @@ pub struct Forward {
     pub is_grpc: bool,
     /// When to try again; already narrowed to what is safe for the route's methods.
     pub retries: Option<RetryPolicy>,
-    /// The matched path or prefix becomes this.
-    pub rewrite: Option<String>,
+    /// What becomes of the path.
+    pub rewrite: Option<Rewrite>,
     /// What was stripped, told in `x-forwarded-prefix`.
     pub stripped: Option<String>,
+    /// Who gets a copy, and of how many in a hundred.
+    pub mirror: Option<(Target, u32)>,
     /// What the gateway's application is told to convert it to.
     pub conversion: Option<Conversion>,
 }
@@ -412,6 +513,8 @@ pub const CALLER_SYSTEM: &str = "x-mesh-caller-system";
 pub const CALLER_SERVICE: &str = "x-mesh-caller-service";
 /// Header that asks for a track when the document names none.
 pub const TRACK_HEADER: &str = "x-mesh-track";
+/// Header in which the Router says what it took off a path.
+pub const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 /// The domain under which every System and service has a name.
 pub const MESH_DOMAIN: &str = "mesh";
 
@@ -422,6 +525,56 @@ impl ServiceModel {
     }
 }
 
+impl ExposedRoute {
+    /// The services that answer, registered or not.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        let shares: &[(ServiceName, u32)] = match &self.to {
+            RouteTo::Services(forwarding) => &forwarding.shares,
+            RouteTo::Redirect(_) | RouteTo::Answer(_) => &[],
+        };
+        shares.iter().map(|(service, _)| service)
+    }
+
+    /// Whether other Systems may use it: they call by names of the mesh, never by a host of the Router.
+    pub fn is_for_systems(&self) -> bool {
+        self.matches.hosts.is_empty()
+    }
+}
+
+impl Requests {
+    /// Every request with such a path.
+    pub fn at(path: PathMatch) -> Self {
+        Self { path, headers: Vec::new(), query: Vec::new() }
+    }
+
+    /// Every request.
+    pub fn all() -> Self {
+        Self::at(PathMatch::Prefix("/".to_owned()))
+    }
+
+    /// Those of them for which this holds as well.
+    pub fn with(mut self, condition: HeaderCondition) -> Self {
+        self.headers.push(condition);
+        self
+    }
+}
+
+impl Forward {
+    /// To one target, nothing else asked for.
+    pub fn to(target: Target) -> Self {
+        Self {
+            targets: vec![(target, 100)],
+            timeout: None,
+            is_grpc: false,
+            retries: None,
+            rewrite: None,
+            stripped: None,
+            mirror: None,
+            conversion: None,
+        }
+    }
+}
+
 impl RouteTable {
     /// Every target that it sends to.
     pub fn targets(&self) -> BTreeSet<Target> {
@@ -429,8 +582,8 @@ impl RouteTable {
             .iter()
             .flat_map(|host| &host.routes)
             .filter_map(|rule| match &rule.action {
-                Action::Forward(forward) => Some(&forward.targets),
-                Action::Answer { .. } => None,
+                Action::Forward(forward) => Some(forward.targets.iter().chain(&forward.mirror)),
+                Action::Answer { .. } | Action::Page { .. } | Action::Redirect { .. } => None,
             })
             .flatten()
             .map(|(target, _)| target.clone())

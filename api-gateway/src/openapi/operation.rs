@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::message::{Messages, error_reference};
 use super::path::{self, PathParameter};
-use super::{DescribedRoute, comments, query, scalar};
+use super::{RestRoute, comments, query, scalar};
 use crate::transcode::{Binding, Body};
 
 /// A message that stands for a body of any type.
@@ -21,11 +21,7 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    pub(super) fn new(
-        binding: &Binding,
-        route: &DescribedRoute,
-        messages: &mut Messages<'_>,
-    ) -> Self {
+    pub(super) fn new(binding: &Binding, route: &RestRoute, messages: &mut Messages<'_>) -> Self {
         let rpc = &binding.rpc;
         let (_, parameters) = path::parameters(&binding.template);
         let parameters = parameters.into_iter().map(|one| {
@@ -131,7 +127,7 @@ fn request_body(binding: &Binding, messages: &mut Messages<'_>) -> Option<Value>
     Some(json!({"content": content}))
 }
 
-fn responses(binding: &Binding, route: &DescribedRoute, messages: &mut Messages<'_>) -> Value {
+fn responses(binding: &Binding, route: &RestRoute, messages: &mut Messages<'_>) -> Value {
     let refer = |name: &str| json!({"$ref": format!("#/components/responses/{name}")});
     let mut responses = Map::new();
     if binding.rpc.is_client_streaming() {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::DescribedRoute;
+use super::RestRoute;
 use crate::transcode::{Binding, PathTemplate, Segment};
 
 /// A parameter of a path.
@@ -64,7 +64,7 @@ impl Paths {
     /// Why the binding cannot be described.
     pub(super) fn insert(
         &mut self,
-        route: &DescribedRoute,
+        route: &RestRoute,
         binding: &Binding,
         mut operation: impl FnMut(&[String]) -> Value,
     ) -> Result<(), &'static str> {
@@ -99,7 +99,7 @@ impl Paths {
 }
 
 /// Whether requests that the route matches may be for the binding.
-pub(super) fn is_reachable(route: &DescribedRoute, binding: &Binding) -> bool {
+pub(super) fn is_reachable(route: &RestRoute, binding: &Binding) -> bool {
     let inside = route.rewrite.as_deref().unwrap_or(&route.prefix);
     let template = binding.template.to_string();
     let literal = template.split(['{', '*']).next().unwrap_or_default();
@@ -143,7 +143,7 @@ pub(super) fn parameters(template: &PathTemplate) -> (Vec<Option<String>>, Vec<P
 
 /// The shape of a path as clients see it, and the path with its names.
 fn outside(
-    route: &DescribedRoute,
+    route: &RestRoute,
     inside: &[Option<String>],
     parameters: &[PathParameter],
     verb: Option<&str>,

@@ -121,13 +121,10 @@ pub enum Fault {
     /// The HTTP rules cannot be used.
     #[error("its HTTP rules cannot be used")]
     Api(#[from] ApiError),
-    /// A route names a descriptor file, and no folder is configured.
-    #[error(
-        "no folder of descriptor files is configured; set `schema.descriptors` in the gateway's file"
-    )]
-    NoFolder,
     /// A name that leaves the folder.
-    #[error("its name is not that of a file; name a file of the descriptor folder without a path")]
+    #[error(
+        "its name is not that of a file; name a file of the folder `schemas.directory` without a path"
+    )]
     BadName,
     /// The file cannot be read.
     #[error("{} cannot be read; put the descriptor set there, readable", path.display())]

@@ -18,8 +18,8 @@ use super::source::Failure;
 /// The folder of descriptor files.
 #[derive(Debug, Clone)]
 pub struct DescriptorFolder {
-    /// Its path; `None`: no file can be named.
-    pub path: Option<PathBuf>,
+    /// Its path.
+    pub path: PathBuf,
     /// How much of a schema is read.
     pub limits: Limits,
 }
@@ -72,8 +72,7 @@ impl DescriptorFolder {
     }
 
     fn file(&self, name: &str) -> Result<PathBuf, Fault> {
-        let folder = self.path.as_ref().ok_or(Fault::NoFolder)?;
         let is_plain = Path::new(name).file_name().is_some_and(|file| file == name);
-        if is_plain { Ok(folder.join(name)) } else { Err(Fault::BadName) }
+        if is_plain { Ok(self.path.join(name)) } else { Err(Fault::BadName) }
     }
 }

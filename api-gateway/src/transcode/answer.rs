@@ -6,6 +6,7 @@
 //! **Invariants**: a stream that fails ends with its error, as the last line or event; where there is no place for one
 //! (raw bytes) the connection is broken off. A stream that is dropped cancels its call.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ enum Kept {
 pub struct BrokenAnswer(String);
 
 /// How answers of a binding are written.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Shape {
     options: Arc<Options>,
     pool: DescriptorPool,
@@ -81,6 +82,12 @@ pub(super) struct AnswerStream {
 #[derive(Serialize)]
 struct LastLine<'a> {
     error: &'a RpcStatus,
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shape").field("is_raw", &self.is_raw).finish_non_exhaustive()
+    }
 }
 
 impl Shape {

@@ -9,6 +9,8 @@
 //! **Invariants**: every field that a binding names exists and can be set from where it is bound; no two bindings are
 //! for the same requests. **Absent**: requests, IO.
 
+use std::fmt;
+
 use http::Method;
 use prost_reflect::{
     DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
@@ -20,7 +22,7 @@ use super::rule::{self, HttpRule, Pattern};
 use super::template::PathTemplate;
 
 /// All bindings of some gRPC services.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Api {
     pool: DescriptorPool,
     bindings: Vec<Binding>,
@@ -28,7 +30,7 @@ pub struct Api {
 }
 
 /// One way to call one method.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Binding {
     /// The HTTP method; `*` is any.
     pub method: Method,
@@ -50,7 +52,7 @@ pub struct Binding {
 pub type FieldPath = Vec<FieldDescriptor>;
 
 /// What a request's body sets.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Body {
     /// Nothing: all fields that the path does not bind are query parameters.
     None,
@@ -108,6 +110,32 @@ impl Api {
     /// The binding for a request; `path` is without its query, percent-encoded as it came.
     pub fn find<'a>(&'a self, method: &Method, path: &'a str) -> Result<Found<'a>, NotFound> {
         self.routes.find(&self.bindings, method, path)
+    }
+}
+
+// Not derived: descriptors of `prost-reflect` print the messages of their fields, and those the messages of theirs, so
+// that printing a message which contains itself overflows the stack.
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.bindings).finish()
+    }
+}
+
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, template, body, .. } = self;
+        write!(f, "{method} {template} {body:?} -> {}", self.rpc.full_name())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Whole => f.write_str("Whole"),
+            Self::Field(field) => write!(f, "Field({})", field.name()),
+        }
     }
 }
 

@@ -95,8 +95,8 @@ fn raw(descriptor: &MessageDescriptor, parts: Parts<'_>) -> Result<DynamicMessag
     let content_type = parts.content_type.unwrap_or_default().to_owned();
     for (number, value) in [(1, Value::String(content_type)), (2, Value::Bytes(parts.body.clone()))]
     {
-        message.try_set_field_by_number(number, value).map_err(|error| {
-            Refusal::new(Code::Internal, format!("the schema's google.api.HttpBody: {error}"))
+        message.try_set_field_by_number(number, value).map_err(|_| {
+            Refusal::new(Code::Internal, "the schema's google.api.HttpBody is another")
         })?;
     }
     Ok(message)
@@ -272,7 +272,8 @@ fn set_deep(
 }
 
 fn set(message: &mut DynamicMessage, field: &FieldDescriptor, value: Value) -> Result<(), Refusal> {
+    // The error's own text prints the field's type, which does not end where a message contains itself.
     message
         .try_set_field(field, value)
-        .map_err(|error| Refusal::field(field.name(), &error.to_string()))
+        .map_err(|_| Refusal::field(field.name(), "the schema has another type for it"))
 }

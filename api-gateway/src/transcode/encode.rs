@@ -36,14 +36,14 @@ pub fn json(message: &DynamicMessage, options: &JsonOptions) -> Result<Bytes, se
 }
 
 /// A message, or what `response_body` names of it, for `serde`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Json<'a> {
     message: &'a DynamicMessage,
     field: Option<&'a FieldDescriptor>,
     walk: Walk<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Walk<'a> {
     options: &'a JsonOptions,
     depth: usize,
@@ -100,6 +100,7 @@ impl Serialize for Whole<'_> {
         let descriptor = self.message.descriptor();
         match descriptor.full_name().strip_prefix("google.protobuf.") {
             Some("Timestamp" | "Duration" | "FieldMask") => {
+                self.check_nanos().map_err(S::Error::custom)?;
                 self.message.serialize_with_options(serializer, &SerializeOptions::new())
             }
             Some("Any") => {
@@ -136,6 +137,23 @@ impl Serialize for Whole<'_> {
                 map.end()
             }
         }
+    }
+}
+
+impl Whole<'_> {
+    /// `prost-types` writes nanoseconds beyond a second, or of the other sign, as another time.
+    fn check_nanos(&self) -> Result<(), String> {
+        let number = |number| self.message.get_field_by_number(number);
+        let seconds = number(1).as_deref().and_then(Value::as_i64).unwrap_or_default();
+        let nanos = number(2).as_deref().and_then(Value::as_i32).unwrap_or_default();
+        let descriptor = self.message.descriptor();
+        let is_time = descriptor.full_name() == "google.protobuf.Timestamp";
+        let has_right_sign =
+            if is_time { nanos >= 0 } else { seconds.signum() * i64::from(nanos.signum()) >= 0 };
+        if has_right_sign && nanos.unsigned_abs() < 1_000_000_000 {
+            return Ok(());
+        }
+        Err(format!("a {} of {seconds} seconds and {nanos} nanoseconds", descriptor.full_name()))
     }
 }
 

@@ -164,7 +164,8 @@ fn near(bindings: &[Binding], path: &str) -> Vec<String> {
         .filter(|(score, _)| *score > 0)
         .map(|(score, binding)| (score, format!("{} {}", binding.method, binding.template)))
         .collect();
-    scored.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    // Stable: what is equally near stays in the order of the schema.
+    scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     scored.into_iter().take(3).map(|(_, text)| text).collect()
 }
 

@@ -1,7 +1,8 @@
 //! A reader between `serde_json` and `prost-reflect` that refuses what both would take.
 //!
 //! In: any `serde` reader. Out: the same values. It refuses a name that an object has twice and nesting beyond a limit,
-//! and remembers where in the document reading failed.
+//! remembers where in the document reading failed, and sets right what `prost-reflect` makes of some numbers: it takes
+//! integers just out of range for the largest, `"nan"` for NaN, and does not take `"1e2"` for an integer.
 //!
 //! **Invariants**: nothing is copied but names that JSON escapes; a document without errors costs no path.
 
@@ -10,11 +11,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, Expected, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 /// Names of an object that are compared one by one; an object with more gets a set.
 const FEW: usize = 16;
+
+/// 2⁵³: below, integers written as floating point are exact.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+/// 2⁶³ and 2⁶⁴: the first floating point numbers that are no integers of 64 bits.
+const BEYOND_I64: f64 = 9_223_372_036_854_775_808.0;
+const BEYOND_U64: f64 = 18_446_744_073_709_551_616.0;
 
 /// What was seen of one document.
 #[derive(Debug)]
@@ -137,19 +144,34 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Strict<'_, V> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        if value.abs() >= BEYOND_I64 && expects(&self.inner, "integer") {
+            let is_in_range = value < BEYOND_U64 && expects(&self.inner, "unsigned");
+            if !is_in_range {
+                return Err(E::custom(format!("{value} is out of range")));
+            }
+        }
         self.inner.visit_f64(value)
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<V::Value, E> {
-        self.inner.visit_str(value)
+        match number_in(value, &self.inner)? {
+            Some(number) => self.visit_f64(number),
+            None => self.inner.visit_str(value),
+        }
     }
 
     fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<V::Value, E> {
-        self.inner.visit_borrowed_str(value)
+        match number_in(value, &self.inner)? {
+            Some(number) => self.visit_f64(number),
+            None => self.inner.visit_borrowed_str(value),
+        }
     }
 
     fn visit_string<E: Error>(self, value: String) -> Result<V::Value, E> {
-        self.inner.visit_string(value)
+        match number_in(&value, &self.inner)? {
+            Some(number) => self.visit_f64(number),
+            None => self.inner.visit_string(value),
+        }
     }
 
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
@@ -181,6 +203,25 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Strict<'_, S> {
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<S::Value, D::Error> {
         self.inner.deserialize(Strict::new(reader, self.seen))
     }
+}
+
+/// The visitor says so of itself: visitors of `prost-reflect` are told apart by nothing else.
+fn expects<'de, V: Visitor<'de>>(visitor: &V, what: &str) -> bool {
+    let expected: &dyn Expected = visitor;
+    expected.to_string().contains(what)
+}
+
+/// The integer that a text writes with a fraction or an exponent, if an integer is expected.
+fn number_in<'de, V: Visitor<'de>, E: Error>(text: &str, visitor: &V) -> Result<Option<f64>, E> {
+    if text == "nan" && expects(visitor, "floating point") {
+        return Err(E::custom("\"nan\" is no number; write \"NaN\""));
+    }
+    let looks_so = (text == "-0" || text.contains(['.', 'e', 'E']))
+        && text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    if !looks_so || !expects(visitor, "integer") || expects(visitor, "string or integer") {
+        return Ok(None);
+    }
+    Ok(text.parse().ok().filter(|number: &f64| number.abs() < EXACT))
 }
 
 struct List<'a, A> {

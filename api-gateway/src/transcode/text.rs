@@ -123,6 +123,8 @@ fn message(descriptor: &MessageDescriptor, text: &str) -> Result<DynamicMessage,
     let field = descriptor.get_field(1);
     let field = field.ok_or_else(|| format!("the schema's `{name}` has no field 1"))?;
     let inside = value(&field.kind(), text)?;
-    wrapper.try_set_field(&field, inside).map_err(|error| error.to_string())?;
+    wrapper
+        .try_set_field(&field, inside)
+        .map_err(|_| format!("the schema's `{name}` is another"))?;
     Ok(wrapper)
 }

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use crate::harness::{Gateway, bindings, one, patient, quotes, restless, soon, two, without};
+use crate::harness::{Gateway, bindings, one, quotes, restless, soon, two, without};
 
 const BY_FILE: &str = "quotes quotes.v1.Quotes quotes.binpb";
 
 fn start(folder: &Path) -> Gateway {
-    let nowhere = "http://127.0.0.1:9".parse().unwrap();
-    Gateway::start(nowhere, Some(folder.to_owned()), restless())
+    Gateway::with_folder(folder, restless())
 }
 
 #[tokio::test]
@@ -71,16 +70,11 @@ async fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
     );
     let outside = gateway.refusal("quotes quotes.v1.Quotes ../quotes.binpb").await;
     assert!(outside.ends_with(
-        "its name is not that of a file; name a file of the descriptor folder without a path"
+        "its name is not that of a file; name a file of the folder `schemas.directory` without a path"
     ));
 
     let partial = without(&quotes("one"), &["quotes/v1/money.proto"]);
     std::fs::write(folder.path().join("partial"), partial).unwrap();
     let partial = gateway.refusal("quotes quotes.v1.Quotes partial").await;
     assert!(partial.contains("quotes/v1/quotes.proto imports quotes/v1/money.proto"), "{partial}");
-
-    let nowhere = "http://127.0.0.1:9".parse().unwrap();
-    let without_folder = Gateway::start(nowhere, None, patient());
-    let refusal = without_folder.refusal(BY_FILE).await;
-    assert!(refusal.ends_with("set `schema.descriptors` in the gateway's file"), "{refusal}");
 }

@@ -40,8 +40,10 @@ pub(crate) fn quotes(version: &str) -> Vec<u8> {
 
 /// The descriptor set of a file below `protos/FOLDER`, with comments and all imports.
 pub(crate) fn compile(folder: &str, file: &str) -> Vec<u8> {
-    let protos = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schema/protos");
-    let mut compiler = protox::Compiler::new([protos.join(folder), protos.join("common")]).unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let protos = tests.join("schema/protos");
+    let includes = [protos.join(folder), protos.join("common"), tests.join("transcode/protos")];
+    let mut compiler = protox::Compiler::new(includes).unwrap();
     compiler.include_source_info(true).include_imports(true).open_file(file).unwrap();
     compiler.encode_file_descriptor_set()
 }
@@ -171,21 +173,40 @@ pub(crate) fn restless() -> Pace {
 }
 
 impl Gateway {
-    pub(crate) fn start(egress: http::Uri, folder: Option<PathBuf>, pace: Pace) -> Self {
-        Self::with_limits(egress, folder, pace, Limits::default(), Duration::from_secs(3))
+    /// One that asks at this address.
+    pub(crate) fn start(egress: http::Uri, pace: Pace) -> Self {
+        Self::with_limits(egress, pace, Limits::default(), Duration::from_secs(3))
     }
 
     pub(crate) fn with_limits(
         egress: http::Uri,
-        path: Option<PathBuf>,
         pace: Pace,
         limits: Limits,
         deadline: Duration,
     ) -> Self {
-        let sources = Sources {
-            reflection: Reflection { egress, limits, deadline },
-            folder: DescriptorFolder { path, limits },
-        };
+        Self::of(
+            Sources {
+                reflection: Reflection { egress, limits, deadline },
+                folder: DescriptorFolder { path: PathBuf::from("/nowhere"), limits },
+            },
+            pace,
+        )
+    }
+
+    /// One that reads this folder, and reaches no service.
+    pub(crate) fn with_folder(path: &Path, pace: Pace) -> Self {
+        let limits = Limits::default();
+        let egress = "http://127.0.0.1:9".parse().unwrap();
+        Self::of(
+            Sources {
+                reflection: Reflection { egress, limits, deadline: Duration::from_secs(3) },
+                folder: DescriptorFolder { path: path.to_owned(), limits },
+            },
+            pace,
+        )
+    }
+
+    fn of(sources: Sources, pace: Pace) -> Self {
         let (owner, schemas) = Owner::new(sources, pace);
         #[expect(clippy::disallowed_methods, reason = "the test owns the owner")]
         let task = tokio::spawn(async move { owner.run(CancellationToken::new()).await.unwrap() });

@@ -97,7 +97,7 @@ async fn refusal(
     let service = Service::start(vec![liar(reply)]).await;
     let limits = Limits { files: 50, ..Limits::default() };
     let deadline = Duration::from_millis(800);
-    let gateway = Gateway::with_limits(service.egress.clone(), None, patient(), limits, deadline);
+    let gateway = Gateway::with_limits(service.egress.clone(), patient(), limits, deadline);
     let refusal = gateway.refusal(QUOTES).await;
     refusal.strip_prefix("the schema of service quotes cannot be learnt: ").unwrap().to_owned()
 }
@@ -191,7 +191,7 @@ async fn a_message_that_no_compiler_makes_harms_only_its_own_schema() {
 #[tokio::test]
 async fn a_schema_that_was_good_outlives_reflection_that_breaks() {
     let service = Service::start(vec![with_v1(&quotes("one"))]).await;
-    let gateway = Gateway::start(service.egress.clone(), None, restless());
+    let gateway = Gateway::start(service.egress.clone(), restless());
     soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
     service.replace(vec![liar(|_| files(vec![vec![0xff; 64]]))]);
     let broken = gateway.until("the error", QUOTES, |entry| entry.error.is_some()).await;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use api_gateway::openapi::{AuthWay, Described, DescribedRoute, document};
+use api_gateway::openapi::{AuthWay, Described, RestRoute, document};
 use lab::parts::real_part_or_skip;
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ use crate::harness::{
 
 const EVERYTHING: &str = "everything everything.v1.Everything everything.binpb";
 
-fn route(conversion_text: &str, prefix: &str, auth: &[&str]) -> DescribedRoute {
-    DescribedRoute {
+fn route(conversion_text: &str, prefix: &str, auth: &[&str]) -> RestRoute {
+    RestRoute {
         conversion: conversion(conversion_text),
         prefix: prefix.to_owned(),
         rewrite: None,
@@ -29,8 +29,7 @@ async fn everything() -> (tempfile::TempDir, Gateway) {
     let folder = tempfile::tempdir().unwrap();
     let set = compile("one", "everything.proto");
     std::fs::write(folder.path().join("everything.binpb"), set).unwrap();
-    let nowhere = "http://127.0.0.1:9".parse().unwrap();
-    let gateway = Gateway::start(nowhere, Some(folder.path().to_owned()), patient());
+    let gateway = Gateway::with_folder(folder.path(), patient());
     soon("the schema", gateway.schemas.apis(EVERYTHING)).await.unwrap();
     (folder, gateway)
 }
@@ -185,7 +184,7 @@ async fn what_the_gateway_would_refuse_does_not_fit_the_schema() {
 #[tokio::test]
 async fn routes_show_what_they_let_through_under_the_paths_that_clients_use() {
     let service = Service::start(vec![with_v1(&quotes("two"))]).await;
-    let gateway = Gateway::start(service.egress.clone(), None, patient());
+    let gateway = Gateway::start(service.egress.clone(), patient());
     soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
     let paths = |prefix: &str, rewrite: Option<&str>| {
         let mut described = Described { system: "trading".to_owned(), ..Described::default() };
@@ -219,8 +218,7 @@ async fn messages_of_one_name_and_two_shapes_are_described_under_two_names() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("one"), quotes("one")).unwrap();
     std::fs::write(folder.path().join("two"), quotes("two")).unwrap();
-    let nowhere = "http://127.0.0.1:9".parse().unwrap();
-    let gateway = Gateway::start(nowhere, Some(folder.path().to_owned()), patient());
+    let gateway = Gateway::with_folder(folder.path(), patient());
     let texts = ["old quotes.v1.Quotes one", "new quotes.v1.Quotes two"];
     let mut described = Described { system: "trading".to_owned(), ..Described::default() };
     for text in texts {

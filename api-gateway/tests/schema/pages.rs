@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api_gateway::openapi::{AuthWay, Described, DescribedRoute};
+use api_gateway::openapi::{AuthWay, Described, RestRoute};
 use api_gateway::pages::Pages;
 use axum::Router;
 use axum::body::Body;
@@ -37,7 +37,7 @@ struct Site {
 impl Site {
     async fn start(instance: tonic::service::Routes, pace: api_gateway::schema::Pace) -> Self {
         let service = Service::start(vec![instance]).await;
-        let gateway = Gateway::start(service.egress.clone(), None, pace);
+        let gateway = Gateway::start(service.egress.clone(), pace);
         gateway.schemas.list(vec![conversion(QUOTES)]).await;
         gateway.until("a look", QUOTES, |entry| entry.looked.is_some()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -84,7 +84,7 @@ fn trading() -> Described {
         system: "trading".to_owned(),
         servers: vec!["/".to_owned()],
         ways: [("partners".to_owned(), AuthWay::ApiKey { header: "x-api-key".to_owned() })].into(),
-        routes: vec![DescribedRoute {
+        routes: vec![RestRoute {
             conversion: conversion(QUOTES),
             prefix: "/v1".to_owned(),
             rewrite: None,

@@ -14,7 +14,7 @@ use crate::harness::{
 async fn both_versions_of_a_rolling_update_are_alive_newest_first_until_the_old_one_is_gone() {
     let (old, new) = (with_v1(&quotes("one")), with_v1(&quotes("two")));
     let service = Service::start(vec![old.clone()]).await;
-    let gateway = Gateway::start(service.egress.clone(), None, restless());
+    let gateway = Gateway::start(service.egress.clone(), restless());
     soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
 
     service.replace(vec![old, new.clone()]);
@@ -33,7 +33,7 @@ async fn both_versions_of_a_rolling_update_are_alive_newest_first_until_the_old_
 #[tokio::test]
 async fn a_service_that_is_away_keeps_its_schema_and_is_learnt_again_when_it_is_back() {
     let service = Service::start(vec![with_v1(&quotes("one"))]).await;
-    let gateway = Gateway::start(service.egress.clone(), None, restless());
+    let gateway = Gateway::start(service.egress.clone(), restless());
     soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
 
     service.replace(Vec::new());
@@ -54,7 +54,7 @@ async fn a_service_that_is_away_keeps_its_schema_and_is_learnt_again_when_it_is_
 async fn a_hint_of_change_has_the_service_asked_at_once_but_not_more_often_than_the_pause() {
     let service = Service::start(vec![with_v1(&quotes("one"))]).await;
     let pace = Pace { pause: Duration::from_secs(600), ..patient() };
-    let gateway = Gateway::start(service.egress.clone(), None, pace);
+    let gateway = Gateway::start(service.egress.clone(), pace);
     soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
 
     service.replace(vec![with_v1(&quotes("two"))]);
@@ -70,7 +70,7 @@ async fn a_hint_of_change_has_the_service_asked_at_once_but_not_more_often_than_
 #[tokio::test]
 async fn many_first_requests_wait_for_one_question() {
     let service = Service::start(vec![with_v1(&quotes("one"))]).await;
-    let gateway = Gateway::start(service.egress.clone(), None, patient());
+    let gateway = Gateway::start(service.egress.clone(), patient());
     let answers = join_all((0..100).map(|_| gateway.schemas.apis(QUOTES)));
     for apis in soon("answers", answers).await {
         assert_eq!(bindings(&apis.unwrap()), [one()]);
@@ -81,7 +81,7 @@ async fn many_first_requests_wait_for_one_question() {
 #[tokio::test]
 async fn a_service_that_could_not_be_learnt_is_asked_again_by_the_next_request() {
     let service = Service::start(vec![without_reflection()]).await;
-    let gateway = Gateway::start(service.egress.clone(), None, patient());
+    let gateway = Gateway::start(service.egress.clone(), patient());
     gateway.refusal(QUOTES).await;
     service.replace(vec![with_v1(&quotes("one"))]);
     let apis = soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_service_that_could_not_be_learnt_is_asked_again_by_the_next_request()
 async fn what_is_listed_is_learnt_before_requests_and_what_nobody_uses_is_forgotten() {
     let service = Service::start(vec![with_v1(&quotes("one"))]).await;
     let pace = Pace { unused: Duration::from_millis(200), ..restless() };
-    let gateway = Gateway::start(service.egress.clone(), None, pace);
+    let gateway = Gateway::start(service.egress.clone(), pace);
     gateway.schemas.list(vec![conversion(QUOTES)]).await;
     gateway.until("the schema", QUOTES, |entry| entry.versions.len() == 1).await;
     let counts = gateway.schemas.snapshot().counts();
@@ -108,7 +108,7 @@ async fn what_is_listed_is_learnt_before_requests_and_what_nobody_uses_is_forgot
 async fn more_conversions_than_the_limit_are_refused_and_harm_none_that_are_kept() {
     let service = Service::start(vec![with_v1(&quotes("one"))]).await;
     let pace = Pace { conversions: 1, ..patient() };
-    let gateway = Gateway::start(service.egress.clone(), None, pace);
+    let gateway = Gateway::start(service.egress.clone(), pace);
     soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
     assert_eq!(
         gateway.refusal("orders orders.v1.Orders").await,

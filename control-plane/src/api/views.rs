@@ -7,7 +7,7 @@ use contract::api::{InstanceView, ProxyView, ServiceView, SourceView, Status, Sy
 use crate::api::seconds;
 use crate::catalog::run::CatalogState;
 use crate::catalog::{Instance, ServiceSpec};
-use crate::mesh::{MeshModel, SystemModel, explain};
+use crate::mesh::{MeshModel, SystemModel, listing};
 use crate::xds::server::ConnectedProxy;
 use crate::xds::stream::TypeStatus;
 
@@ -44,7 +44,7 @@ pub(super) fn system(model: &MeshModel, system: &SystemModel) -> SystemView {
         has_document: document.is_some(),
         hosts: document.map(|d| d.hosts.iter().map(|h| h.0.clone()).collect()).unwrap_or_default(),
         callers: document.and_then(|document| document.callers.clone()),
-        routes: explain::route_views(system),
+        routes: listing::route_views(system),
     }
 }
 

@@ -195,6 +195,20 @@ pub fn issuers(model: &MeshModel, name: &SystemName) -> BTreeSet<Target> {
 }
 
 impl Admission {
+    /// Whether both ask callers for the same, wherever that is written.
+    pub fn asks_the_same(&self, other: &Self) -> bool {
+        self.proofs() == other.proofs()
+    }
+
+    /// What must be proven; `None`: nobody is let in.
+    fn proofs(&self) -> Option<(BTreeMap<&String, &AuthMethod>, Requirement)> {
+        match self {
+            Self::Open => Some(Default::default()),
+            Self::Guarded(guard) => Some((guard.ways.iter().collect(), guard.require.clone())),
+            Self::Unstated => None,
+        }
+    }
+
     /// For people.
     pub fn describe(&self) -> String {
         match self {

@@ -8,8 +8,8 @@ use contract::upstreams::{Upstream, Upstreams};
 
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, Caller, ExternalModel, Forward, MESH_DOMAIN, MeshModel, Origin, PathMatch,
-    RouteRule, RouteTable, ServiceModel, SystemModel, Target, VirtualHost, policy,
+    Action, Admission, Caller, ExternalModel, Forward, MESH_DOMAIN, MeshModel, Origin, Requests,
+    RouteRule, RouteTable, ServiceModel, SystemModel, Target, Treatment, VirtualHost, policy,
 };
 
 /// The egress route table's name at the proxy.
@@ -115,13 +115,7 @@ impl<'a> Builder<'a> {
     }
 
     fn add_service(&mut self, service: &ServiceModel) {
-        let rules = split::rules(&Destination {
-            service,
-            path: PathMatch::Prefix("/".to_owned()),
-            timeout: None,
-            retries: None,
-            origin: service.origin.clone(),
-        });
+        let rules = split::rules(&Destination::of(service));
         self.insert(service.key.name.to_string(), names(service), rules, true);
     }
 
@@ -205,30 +199,24 @@ pub fn forward_rules(
     timeout: Option<std::time::Duration>,
     origin: &Origin,
 ) -> Vec<RouteRule> {
-    split::by_safety(&policy::default_retries(), vec![], true, |retries, headers| RouteRule {
-        path: PathMatch::Prefix("/".to_owned()),
-        headers,
-        admission: Admission::Open,
-        action: Action::Forward(Forward {
-            targets: vec![(target.clone(), 100)],
-            timeout,
-            is_grpc: false,
-            retries,
-            rewrite: None,
-            stripped: None,
-            conversion: None,
-        }),
-        origin: origin.clone(),
+    split::by_safety(&policy::default_retries(), &Requests::all(), true, |retries, requests| {
+        RouteRule {
+            requests,
+            admission: Admission::Open,
+            action: Action::Forward(Forward { timeout, retries, ..Forward::to(target.clone()) }),
+            treatment: Treatment::default(),
+            origin: origin.clone(),
+        }
     })
 }
 
 /// A rule that answers every path.
 pub fn answer(status: u16, body: String, origin: Origin) -> RouteRule {
     RouteRule {
-        path: PathMatch::Prefix("/".to_owned()),
-        headers: vec![],
+        requests: Requests::all(),
         admission: Admission::Open,
         action: Action::Answer { status, body },
+        treatment: Treatment::default(),
         origin,
     }
 }

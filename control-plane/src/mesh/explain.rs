@@ -1,16 +1,12 @@
 //! What a proxy gets, and why: the same values that the resources are built from, for people.
 
-use std::collections::BTreeSet;
-
-use contract::api::{ExplainedItem, Outcome, Problem, RouteView, Share};
-use contract::gateway::{Conversion, GatewayRoutes};
+use contract::api::{ExplainedItem, Problem};
 use contract::name::SystemName;
 use contract::node::{NodeMetadata, NodeService};
 
 use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
 use crate::mesh::{
-    Action, ExposedRoute, Forward, HeaderCondition, ListenerKind, MeshModel, Origin, PathMatch,
-    RouteTable, SystemModel, Target, Transport, target,
+    ListenerKind, MeshModel, Origin, RouteRule, RouteTable, Target, Transport, target, words,
 };
 
 /// Everything a proxy gets, in the order in which a request meets it.
@@ -63,53 +59,12 @@ pub fn all_problems(model: &MeshModel) -> Vec<Problem> {
     problems
 }
 
-/// A path as people write it.
-pub fn path(path: &PathMatch) -> String {
-    match path {
-        PathMatch::Exact(path) => format!("path {path}"),
-        PathMatch::Prefix(prefix) => format!("prefix {prefix}"),
-    }
-}
-
-/// A System's routes, for people and for the application behind its gateway.
-pub fn route_views(system: &SystemModel) -> Vec<RouteView> {
-    let view = |route: &ExposedRoute| {
-        let own = system.services.get(&route.to).and_then(|service| service.policy.timeout);
-        RouteView {
-            matches: path(&route.path),
-            hosts: Vec::new(),
-            to: Outcome::Services(vec![Share { service: route.to.clone(), percent: 100 }]),
-            auth: route.admission.describe(),
-            callers: system.document.as_ref().and_then(|document| document.callers.clone()),
-            conversion: route.conversion.clone(),
-            timeout: route.timeout.unwrap_or(own).map(Into::into),
-            origin: route.origin.to_string(),
-        }
-    };
-    system.routes.iter().map(view).collect()
-}
-
-/// What a System exposes, as one value.
-pub fn gateway_routes(system: &SystemModel) -> GatewayRoutes {
-    let routes = route_views(system);
-    let conversions: BTreeSet<Conversion> =
-        routes.iter().filter_map(|route| route.conversion.clone()).collect();
-    let conversions = conversions.into_iter().collect();
-    GatewayRoutes { system: system.name.clone(), routes, conversions }
-}
-
 fn routes(table: &RouteTable) -> Vec<ExplainedItem> {
-    let rule = |host: &str, rule: &crate::mesh::RouteRule| {
-        let conditions: String = rule.headers.iter().map(condition).collect();
-        ExplainedItem {
-            kind: "route".into(),
-            name: format!("{} {host} {}{conditions}", table.name, path(&rule.path)),
-            what: match &rule.action {
-                Action::Forward(to) => forward(to),
-                Action::Answer { status, body } => format!("answers {status}: {body}"),
-            },
-            because: rule.origin.to_string(),
-        }
+    let rule = |host: &str, rule: &RouteRule| ExplainedItem {
+        kind: "route".into(),
+        name: format!("{} {host} {}", table.name, words::requests(&rule.requests)),
+        what: words::rule(rule),
+        because: rule.origin.to_string(),
     };
     table
         .hosts
@@ -119,29 +74,6 @@ fn routes(table: &RouteTable) -> Vec<ExplainedItem> {
             host.routes.iter().map(move |route| rule(&domains, route)).collect::<Vec<_>>()
         })
         .collect()
-}
-
-fn condition(condition: &HeaderCondition) -> String {
-    match condition {
-        HeaderCondition::OneOf(":method", methods) => format!(", {}", methods.join("|")),
-        HeaderCondition::OneOf(name, values) => format!(", {name} is {}", values.join("|")),
-        HeaderCondition::NoneOf(name, values) => format!(", {name} is not {}", values.join("|")),
-        HeaderCondition::Present(name) => format!(", has {name}"),
-    }
-}
-
-fn forward(forward: &Forward) -> String {
-    let targets: Vec<String> = match forward.targets.as_slice() {
-        [(target, _)] => vec![target.to_string()],
-        targets => targets.iter().map(|(target, share)| format!("{share}% {target}")).collect(),
-    };
-    let timeout = forward.timeout.map_or("no time limit".to_owned(), |t| format!("{t:?}"));
-    let retries = forward.retries.as_ref().map_or("no retries".to_owned(), |retries| {
-        let on: Vec<&str> = retries.on.iter().map(|on| on.as_str()).collect();
-        format!("{} retries on {}", retries.attempts, on.join("|"))
-    });
-    let rewrite = forward.stripped.as_ref().map_or(String::new(), |p| format!(", strips {p}"));
-    format!("to {}, {timeout}, {retries}{rewrite}", targets.join(" + "))
 }
 
 fn listener_kind(kind: &ListenerKind) -> String {

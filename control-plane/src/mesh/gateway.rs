@@ -1,16 +1,20 @@
 //! What a gateway admits and where it goes: one table for other Systems, one for the Router, one for the application
 //! behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use contract::gateway::{MESH_HOST, ROUTES_PATH};
 use contract::name::{ServiceName, SystemName};
-use contract::registration::Protocol;
+use contract::registration::{Protocol, Track};
+use contract::system::{HostName, Redirect, RouteMatch, ValueMatch};
 
 use crate::mesh::egress::answer;
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    CALLER_SYSTEM, ExposedRoute, HeaderCondition, MESH_DOMAIN, MeshModel, Origin, PathMatch,
-    RouteRule, RouteTable, ServiceModel, SystemModel, VirtualHost, admission,
+    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forward, Forwarding,
+    HeaderCondition, MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule,
+    RouteTable, RouteTo, ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing,
+    requests, spelling,
 };
 
 /// The table for other Systems.
@@ -30,10 +34,16 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName, app: Option<&ServiceName
             let routes = guard.iter().cloned().chain(routes).chain([last]).collect();
             VirtualHost { name: host.clone(), domains: vec![host], routes, names_caller: None }
         };
-        let all = system.routes.iter().flat_map(|route| rules(system, route, app)).collect();
+        let exposed = || system.routes.iter().filter(|route| route.is_for_systems());
+        let view = RouteRules { system, app, faces_router: false };
+        let all = exposed().flat_map(|route| view.rules(route, None)).collect();
         hosts.push(host(format!("{name}.{MESH_DOMAIN}"), all));
-        for (service, routes) in by_service(system) {
-            let routes = routes.into_iter().flat_map(|route| rules(system, route, app)).collect();
+        let services: BTreeSet<&ServiceName> = exposed().flat_map(ExposedRoute::services).collect();
+        for service in services {
+            // What the gateway answers itself it answers whatever the name: a path that is closed stays closed.
+            let of_it = exposed()
+                .filter(|r| r.services().next().is_none() || r.services().any(|s| s == service));
+            let routes = of_it.flat_map(|route| view.rules(route, Some(service))).collect();
             hosts.push(host(format!("{service}.{name}.{MESH_DOMAIN}"), routes));
         }
     }
@@ -53,47 +63,94 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName, app: Option<&ServiceName
 /// What the Router's clients reach: the same routes, each behind what its `auth` asks for.
 pub fn ingress_table(
     model: &MeshModel,
-    name: &SystemName,
+    system_name: &SystemName,
     app: Option<&ServiceName>,
 ) -> RouteTable {
-    let mut routes: Vec<RouteRule> = model
-        .systems
-        .get(name)
+    let system = model.systems.get(system_name).map(AsRef::as_ref);
+    let routes = system.map_or(&[][..], |system| &system.routes);
+    let host = |name: String, domains: Vec<String>, routes: &[&ExposedRoute]| {
+        let rules = system.map(|system| ingress_rules(system, routes, app)).unwrap_or_default();
+        let first = std::iter::once(spelling::misspelt());
+        let last = [nothing_here(system_name, "the Router")];
+        let routes = first.chain(rules).chain(last).collect();
+        VirtualHost { name, domains, routes, names_caller: None }
+    };
+    let mut hosts: Vec<VirtualHost> = by_host(routes)
         .into_iter()
-        .flat_map(|system| {
-            let guarded = |route| admission::guard(system, route, rules(system, route, app), app);
-            system.routes.iter().flat_map(guarded)
+        .map(|(domains, routes)| {
+            let name = format!("host {}", domains.first().cloned().unwrap_or_default());
+            host(name, domains, &routes)
         })
         .collect();
-    routes.push(nothing_here(name, "the Router"));
-    RouteTable {
-        name: INGRESS_TABLE,
-        hosts: vec![VirtualHost {
-            name: "all".to_owned(),
-            domains: vec!["*".to_owned()],
-            routes,
-            names_caller: None,
-        }],
-        strips_caller: true,
+    let anywhere: Vec<&ExposedRoute> =
+        routes.iter().filter(|route| route.matches.hosts.is_empty()).collect();
+    hosts.push(host("all".to_owned(), vec!["*".to_owned()], &anywhere));
+    RouteTable { name: INGRESS_TABLE, hosts, strips_caller: true }
+}
+
+/// Hosts that some route names, each with what is to be had there: hosts with equal routes together.
+fn by_host(routes: &[ExposedRoute]) -> Vec<(Vec<String>, Vec<&ExposedRoute>)> {
+    let named: BTreeSet<&HostName> = routes.iter().flat_map(|route| &route.matches.hosts).collect();
+    let mut groups: BTreeMap<Vec<usize>, Vec<String>> = BTreeMap::new();
+    for host in named {
+        let takes = |matches: &RouteMatch| {
+            matches.hosts.is_empty() || matches.hosts.iter().any(|wide| wide.covers(host))
+        };
+        let there = routes.iter().enumerate().filter(|(_, route)| takes(&route.matches));
+        groups.entry(there.map(|(index, _)| index).collect()).or_default().push(host.0.clone());
     }
+    let routes_at = |indices: Vec<usize>| indices.into_iter().filter_map(|index| routes.get(index));
+    groups.into_iter().map(|(indices, hosts)| (hosts, routes_at(indices).collect())).collect()
+}
+
+/// The rules of routes for the Router's clients: guarded against other spellings, open to browsers' questions, closed
+/// to those who do not show what each asks for.
+fn ingress_rules(
+    system: &SystemModel,
+    routes: &[&ExposedRoute],
+    app: Option<&ServiceName>,
+) -> Vec<RouteRule> {
+    let view = RouteRules { system, app, faces_router: true };
+    let mut rules = Vec::new();
+    for (position, route) in routes.iter().enumerate() {
+        rules.extend(spelling::guards(routes.get(..position).unwrap_or_default(), route));
+        let own = view.rules(route, None);
+        rules.extend(preflight(route, &own));
+        rules.extend(admission::guard(system, route, own, app));
+    }
+    rules
+}
+
+/// What browsers ask first is answered by the CORS filter, before anyone must prove anything. It acts on routes that
+/// forward alone, hence a target that gets nothing.
+fn preflight(route: &ExposedRoute, rules: &[RouteRule]) -> Option<RouteRule> {
+    let cors = route.treatment.cors.clone()?;
+    let target = rules.iter().find_map(|rule| match &rule.action {
+        Action::Forward(forward) => forward.targets.first(),
+        Action::Answer { .. } | Action::Page { .. } | Action::Redirect { .. } => None,
+    })?;
+    Some(RouteRule {
+        requests: requests::preflight(&route.matches),
+        admission: Admission::Open,
+        action: Action::Forward(Forward::to(target.0.clone())),
+        treatment: Treatment { cors: Some(cors), ..Treatment::default() },
+        origin: route.origin.clone(),
+    })
 }
 
 /// What the application behind the gateway reaches: the System's services by name. Who calls is for it to say on.
 pub fn application_table(model: &MeshModel, name: &SystemName) -> RouteTable {
-    let services = model.systems.get(name).into_iter().flat_map(|system| system.services.values());
-    let http = services.filter(|service| service.protocol != Protocol::Tcp);
+    let system = model.systems.get(name);
+    let services = system.into_iter().flat_map(|system| system.services.values());
+    // The gateway's own name goes before a service's, which the System's problems tell.
+    let http = services.filter(|s| s.protocol != Protocol::Tcp && s.key.name.as_str() != MESH_HOST);
     let host = |service: &ServiceModel| VirtualHost {
         name: service.key.name.to_string(),
         domains: vec![service.key.name.to_string()],
-        routes: split::rules(&Destination {
-            service,
-            path: PathMatch::Prefix("/".to_owned()),
-            timeout: None,
-            retries: None,
-            origin: service.origin.clone(),
-        }),
+        routes: split::rules(&Destination::of(service)),
         names_caller: None,
     };
+    let own = system.map(|system| own_host(system));
     let body = format!("System {name} has no service of that name");
     let unknown = VirtualHost {
         name: "unknown".to_owned(),
@@ -101,8 +158,27 @@ pub fn application_table(model: &MeshModel, name: &SystemName) -> RouteTable {
         routes: vec![answer(404, body, Origin::Default("an unknown name answers 404"))],
         names_caller: None,
     };
-    let hosts = http.map(host).chain([unknown]).collect();
+    let hosts = http.map(host).chain(own).chain([unknown]).collect();
     RouteTable { name: APPLICATION_TABLE, hosts, strips_caller: false }
+}
+
+/// What the gateway itself tells the application behind it.
+fn own_host(system: &SystemModel) -> VirtualHost {
+    let origin = || Origin::Default("the gateway says what it exposes");
+    let page = Action::Page {
+        status: 200,
+        body: listing::gateway_routes_json(system),
+        content_type: "application/json".to_owned(),
+    };
+    let rule = answer(404, format!("the gateway itself answers {ROUTES_PATH} alone"), origin());
+    let requests = Requests::at(PathMatch::Exact(ROUTES_PATH.to_owned()));
+    let routes = RouteRule { requests, action: page, ..rule.clone() };
+    VirtualHost {
+        name: "the gateway itself".to_owned(),
+        domains: vec![MESH_HOST.to_owned()],
+        routes: vec![routes, rule],
+        names_caller: None,
+    }
 }
 
 /// Refuses Systems that the document's `callers` does not name. The own System always enters.
@@ -118,46 +194,136 @@ fn callers_guard(system: &SystemModel) -> Option<RouteRule> {
         admitted.join(", ")
     );
     let origin = Origin::Document(system.name.clone(), "callers".to_owned());
-    Some(RouteRule {
-        headers: vec![HeaderCondition::NoneOf(CALLER_SYSTEM, admitted)],
-        ..answer(403, body, origin)
-    })
+    let stranger = HeaderCondition::NoneOf(CALLER_SYSTEM, admitted);
+    let requests = Requests::all().with(stranger);
+    Some(RouteRule { requests, ..answer(403, body, origin) })
 }
 
-fn by_service(system: &SystemModel) -> BTreeMap<&ServiceName, Vec<&ExposedRoute>> {
-    let mut services: BTreeMap<&ServiceName, Vec<&ExposedRoute>> = BTreeMap::new();
-    for route in &system.routes {
-        services.entry(&route.to).or_default().push(route);
+/// How the routes of a System become rules at one listener.
+struct RouteRules<'a> {
+    system: &'a SystemModel,
+    /// The application behind the gateway.
+    app: Option<&'a ServiceName>,
+    /// Whether clients come through the Router; other Systems otherwise.
+    faces_router: bool,
+}
+
+impl RouteRules<'_> {
+    /// The rules of a route, whoever calls; `only`: asked for by the name of this service.
+    fn rules(&self, route: &ExposedRoute, only: Option<&ServiceName>) -> Vec<RouteRule> {
+        match &route.to {
+            RouteTo::Services(forwarding) => self.forward(route, forwarding, only),
+            RouteTo::Redirect(redirect) => self.redirect(route, redirect),
+            RouteTo::Answer(answer) => {
+                let plain = || "text/plain; charset=utf-8".to_owned();
+                let action = Action::Page {
+                    status: answer.status,
+                    body: answer.body.clone(),
+                    content_type: answer.content_type.clone().unwrap_or_else(plain),
+                };
+                vec![self.rule(route, action)]
+            }
+        }
     }
-    services
+
+    fn forward(
+        &self,
+        route: &ExposedRoute,
+        forwarding: &Forwarding,
+        only: Option<&ServiceName>,
+    ) -> Vec<RouteRule> {
+        let refuse = |body: String| vec![self.rule(route, Action::Answer { status: 503, body })];
+        let services = &self.system.services;
+        let shares =
+            forwarding.shares.iter().filter(|(name, _)| only.is_none_or(|only| only == name));
+        let mut others: Vec<(&ServiceModel, u32)> =
+            shares.filter_map(|(name, share)| Some((services.get(name)?, *share))).collect();
+        // The largest share's; of equal ones the first by name.
+        let first = (0..others.len()).rev().max_by_key(|index| others.get(*index).map(|o| o.1));
+        let Some((service, _)) = first.map(|index| others.remove(index)) else {
+            let asked = route.services().filter(|name| only.is_none_or(|only| only == *name));
+            let missing: Vec<String> = asked.map(ToString::to_string).collect();
+            return refuse(format!(
+                "service {} of System {} has no instance registered",
+                missing.join(", "),
+                self.system.name
+            ));
+        };
+        let mirror = forwarding.mirror.as_ref();
+        let destination = Destination {
+            others,
+            requests: requests::of(&route.matches),
+            timeout: route.timeout,
+            retries: route.retries.as_ref(),
+            rewrite: forwarding.rewrite.as_ref().map(|to| rewrite(&route.matches, to)),
+            mirror: mirror.and_then(|(name, percent)| {
+                Some((services.get(name)?.target(Track::Stable), *percent))
+            }),
+            treatment: self.treatment(route),
+            origin: route.origin.clone(),
+            ..Destination::of(service)
+        };
+        match (&route.conversion, self.app) {
+            (None, _) => split::rules(&destination),
+            (Some(conversion), Some(app)) => split::converted(&destination, conversion, app),
+            (Some(_), None) => refuse(format!(
+                "this route of System {} asks for REST to gRPC conversion, and no api-gateway application stands behind this gateway: start one, and render the bootstrap with its port",
+                self.system.name
+            )),
+        }
+    }
+
+    /// A client that came below the System's name is sent to a path below it, unless it is sent to another host.
+    fn redirect(&self, route: &ExposedRoute, redirect: &Redirect) -> Vec<RouteRule> {
+        let path = |below: &str| {
+            let whole = redirect.path.as_ref().map(|path| Rewrite::Whole(format!("{below}{path}")));
+            let prefix = redirect.prefix.as_ref();
+            whole.or_else(|| prefix.map(|to| rewrite(&route.matches, &format!("{below}{to}"))))
+        };
+        let action = |below: &str| Action::Redirect {
+            status: redirect.status.unwrap_or(308),
+            host: redirect.host.as_ref().map(|host| host.0.clone()),
+            path: path(below),
+        };
+        let below = format!("/{}", self.system.name);
+        let stripped = (self.faces_router && redirect.host.is_none()).then(|| {
+            let rule = self.rule(route, action(&below));
+            let told =
+                HeaderCondition::Is(FORWARDED_PREFIX.to_owned(), ValueMatch::Exact(below.clone()));
+            RouteRule { requests: rule.requests.clone().with(told), ..rule }
+        });
+        stripped.into_iter().chain([self.rule(route, action(""))]).collect()
+    }
+
+    fn rule(&self, route: &ExposedRoute, action: Action) -> RouteRule {
+        RouteRule {
+            requests: requests::of(&route.matches),
+            admission: Admission::Open,
+            action,
+            treatment: self.treatment(route),
+            origin: route.origin.clone(),
+        }
+    }
+
+    /// What only browsers and clients far away need is for the Router's clients.
+    fn treatment(&self, route: &ExposedRoute) -> Treatment {
+        match self.faces_router {
+            true => route.treatment.clone(),
+            false => Treatment { headers: route.treatment.headers.clone(), ..Treatment::default() },
+        }
+    }
 }
 
-/// The rules of a route, whoever calls.
-fn rules(system: &SystemModel, route: &ExposedRoute, app: Option<&ServiceName>) -> Vec<RouteRule> {
-    let refuse = |body: String| {
-        let rule = answer(503, body, route.origin.clone());
-        vec![RouteRule { path: route.path.clone(), ..rule }]
-    };
-    let Some(service) = system.services.get(&route.to) else {
-        return refuse(format!(
-            "service {} of System {} has no instance registered",
-            route.to, system.name
-        ));
-    };
-    let destination = Destination {
-        service,
-        path: route.path.clone(),
-        timeout: route.timeout,
-        retries: route.retries.as_ref(),
-        origin: route.origin.clone(),
-    };
-    match (&route.conversion, app) {
-        (None, _) => split::rules(&destination),
-        (Some(conversion), Some(app)) => split::converted(&destination, conversion, app),
-        (Some(_), None) => refuse(format!(
-            "this route of System {} asks for REST to gRPC conversion, and no api-gateway application stands behind this gateway: start one, and render the bootstrap with its port",
-            system.name
-        )),
+/// What a matched path becomes, in whole segments: `/orders` as `/` is `/7` for `/orders/7`, not `//7`.
+fn rewrite(matches: &RouteMatch, to: &str) -> Rewrite {
+    if matches.template.is_some() {
+        return Rewrite::Template(to.to_owned());
+    }
+    let Some(prefix) = &matches.prefix else { return Rewrite::Matched(to.to_owned()) };
+    match (prefix.ends_with('/'), to.ends_with('/')) {
+        (true, true) | (false, false) => Rewrite::Matched(to.to_owned()),
+        (true, false) => Rewrite::Matched(format!("{to}/")),
+        (false, true) => Rewrite::Stem { prefix: prefix.clone(), becomes: to.to_owned() },
     }
 }
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use contract::api::Problem;
 use contract::name::{ServiceName, SystemName};
 use contract::registration::Role;
-use contract::system::{Canary, SystemDocument};
+use contract::system::{Canary, SystemDocument, ValueMatch};
 
 use crate::catalog::{CatalogSnapshot, ExternalInstance, ServiceSpec, SystemCatalog};
 use crate::mesh::exposure::exposed_routes;
 use crate::mesh::policy::call_policy;
 use crate::mesh::target::external_model;
 use crate::mesh::{
-    CanaryRule, Directory, Entrance, ExternalModel, HeaderCondition, MeshModel, Origin,
-    ServiceModel, SystemModel, TRACK_HEADER,
+    CanaryRule, Directory, Entrance, ExposedRoute, ExternalModel, HeaderCondition, MeshModel,
+    Origin, ServiceModel, SystemModel, TRACK_HEADER,
 };
 
 /// Derives the model of a snapshot from the model before.
@@ -129,7 +129,7 @@ fn canary_rule(written: Option<&Canary>) -> CanaryRule {
         header: written
             .and_then(|canary| canary.header.clone())
             .map_or(HeaderCondition::OneOf(TRACK_HEADER, vec!["canary".to_owned()]), |header| {
-                HeaderCondition::Present(header.to_ascii_lowercase())
+                HeaderCondition::Is(header.to_ascii_lowercase(), ValueMatch::Present(true))
             }),
     }
 }
@@ -166,7 +166,10 @@ fn build_externals(
 fn build_exposed(
     systems: &BTreeMap<SystemName, Arc<SystemModel>>,
 ) -> BTreeMap<SystemName, BTreeSet<ServiceName>> {
-    let exposed = |system: &SystemModel| system.routes.iter().map(|r| r.to.clone()).collect();
+    let exposed = |system: &SystemModel| {
+        let routes = system.routes.iter().filter(|route| route.is_for_systems());
+        routes.flat_map(ExposedRoute::services).cloned().collect()
+    };
     systems.iter().map(|(name, system)| (name.clone(), exposed(system))).collect()
 }
 

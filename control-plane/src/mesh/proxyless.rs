@@ -35,7 +35,7 @@ fn can_follow(model: &MeshModel, host: &VirtualHost) -> bool {
         |target: &Target| target::cluster_spec(model, target).discovery == Discovery::Endpoints;
     host.routes.iter().all(|rule| match &rule.action {
         Action::Forward(forward) => forward.targets.iter().all(|(to, _)| has_addresses(to)),
-        Action::Answer { .. } => false,
+        Action::Answer { .. } | Action::Page { .. } | Action::Redirect { .. } => false,
     })
 }
 

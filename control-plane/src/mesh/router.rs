@@ -6,8 +6,8 @@ use crate::mesh::admission::closed;
 use crate::mesh::egress::answer;
 use crate::mesh::split;
 use crate::mesh::{
-    Action, Admission, Entrance, Forward, MeshModel, Origin, PathMatch, RouteRule, RouteTable,
-    Target, VirtualHost, policy,
+    Action, Admission, Entrance, Forward, MeshModel, Origin, PathMatch, Requests, Rewrite,
+    RouteRule, RouteTable, Target, Treatment, VirtualHost, policy, spelling,
 };
 
 /// The Router's table.
@@ -22,15 +22,18 @@ pub fn table(model: &MeshModel) -> RouteTable {
         .filter_map(|(host, system)| {
             let entrance = directory.entrances.get(system)?;
             let origin = Origin::Document(system.clone(), "hosts".to_owned());
+            let whole = PathMatch::Prefix("/".to_owned());
             Some(VirtualHost {
                 name: format!("host {host}"),
                 domains: vec![host.clone()],
-                routes: enter(system, entrance, &PathMatch::Prefix("/".to_owned()), None, &origin),
+                routes: std::iter::once(spelling::misspelt())
+                    .chain(enter(system, entrance, &whole, None, &origin))
+                    .collect(),
                 names_caller: None,
             })
         })
         .collect();
-    let mut routes: Vec<RouteRule> = Vec::new();
+    let mut routes: Vec<RouteRule> = vec![spelling::misspelt()];
     for (system, entrance) in &directory.entrances {
         let origin = Origin::Default("every System answers below its name");
         let stripped = format!("/{system}");
@@ -60,7 +63,8 @@ fn enter(
     origin: &Origin,
 ) -> Vec<RouteRule> {
     let refuse = |status, body| {
-        vec![RouteRule { path: path.clone(), ..answer(status, body, origin.clone()) }]
+        let requests = Requests::at(path.clone());
+        vec![RouteRule { requests, ..answer(status, body, origin.clone()) }]
     };
     if !entrance.has_document {
         return refuse(403, closed(system));
@@ -73,20 +77,18 @@ fn enter(
             ),
         );
     }
-    split::by_safety(&policy::default_retries(), vec![], true, |retries, headers| RouteRule {
-        path: path.clone(),
-        headers,
+    let requests = Requests::at(path.clone());
+    split::by_safety(&policy::default_retries(), &requests, true, |retries, requests| RouteRule {
+        requests,
         admission: Admission::Open,
         action: Action::Forward(Forward {
-            targets: vec![(Target::Ingress(system.clone()), 100)],
-            // The gateway's route has the limit; a second one here would cut what the first allows.
-            timeout: None,
-            is_grpc: false,
+            // The gateway's route has the time limit; a second one here would cut what the first allows.
             retries,
-            rewrite: stripped.map(|_| "/".to_owned()),
+            rewrite: stripped.map(|_| Rewrite::Matched("/".to_owned())),
             stripped: stripped.cloned(),
-            conversion: None,
+            ..Forward::to(Target::Ingress(system.clone()))
         }),
+        treatment: Treatment::default(),
         origin: origin.clone(),
     })
 }

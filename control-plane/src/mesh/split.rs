@@ -1,50 +1,103 @@
-//! One forward to a service → the rules that Envoy needs: by track, and by what is safe to try again.
+//! One forward to services → the rules that Envoy needs: by track, and by what is safe to try again.
 
 use contract::gateway::Conversion;
 use contract::name::ServiceName;
 use contract::registration::{Protocol, Track};
 use contract::system::RetryOn;
 
+use crate::mesh::requests::METHOD;
 use crate::mesh::{
-    Action, Admission, Forward, HeaderCondition, Origin, PathMatch, RetryPolicy, RouteRule,
-    ServiceModel, Target,
+    Action, Admission, Forward, HeaderCondition, Origin, Requests, RetryPolicy, Rewrite, RouteRule,
+    ServiceModel, Target, Treatment,
 };
 
 /// Methods that may be sent twice (RFC 9110, section 9.2.2).
 const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
 
-/// What a route to a service asks for, before it is split.
+/// What a route to services asks for, before it is split.
 #[derive(Debug, Clone)]
 pub struct Destination<'a> {
-    /// The service.
+    /// The service that gets most, whose policy holds.
     pub service: &'a ServiceModel,
-    /// Which paths.
-    pub path: PathMatch,
+    /// Every other with its share of 100; the rest is the first one's.
+    pub others: Vec<(&'a ServiceModel, u32)>,
+    /// Which requests.
+    pub requests: Requests,
     /// In place of the service's own.
     pub timeout: Option<Option<std::time::Duration>>,
     /// In place of the service's own.
     pub retries: Option<&'a RetryPolicy>,
+    /// What becomes of the path.
+    pub rewrite: Option<Rewrite>,
+    /// Who gets a copy, and of how many in a hundred.
+    pub mirror: Option<(Target, u32)>,
+    /// What else happens on the way.
+    pub treatment: Treatment,
     /// Where the route comes from.
     pub origin: Origin,
 }
 
+impl<'a> Destination<'a> {
+    /// Every request to a service, as its own policy says.
+    pub fn of(service: &'a ServiceModel) -> Self {
+        Self {
+            service,
+            others: Vec::new(),
+            requests: Requests::all(),
+            timeout: None,
+            retries: None,
+            rewrite: None,
+            mirror: None,
+            treatment: Treatment::default(),
+            origin: service.origin.clone(),
+        }
+    }
+
+    fn shares(&self) -> impl Iterator<Item = (&'a ServiceModel, u32)> {
+        let others: u32 = self.others.iter().map(|(_, share)| share).sum();
+        let first = (self.service, 100_u32.saturating_sub(others));
+        std::iter::once(first).chain(self.others.iter().copied())
+    }
+
+    /// Every track's target with its weight, where so many in a hundred of a service's requests go to its canary.
+    fn targets(&self, canary: impl Fn(&ServiceModel) -> u32) -> Vec<(Target, u32)> {
+        let mut targets: Vec<(Target, u32)> = self
+            .shares()
+            .flat_map(|(service, share)| {
+                let percent = canary(service).min(100);
+                [(Track::Stable, 100 - percent), (Track::Canary, percent)]
+                    .map(|(track, part)| (service.target(track), share * part))
+            })
+            .filter(|(_, weight)| *weight > 0)
+            .collect();
+        if targets.iter().all(|(_, weight)| weight.is_multiple_of(100)) {
+            targets.iter_mut().for_each(|(_, weight)| *weight /= 100);
+        }
+        targets
+    }
+
+    fn rule(&self, requests: Requests, forward: Forward) -> RouteRule {
+        RouteRule {
+            requests,
+            admission: Admission::Open,
+            action: Action::Forward(Forward { rewrite: self.rewrite.clone(), ..forward }),
+            treatment: self.treatment.clone(),
+            origin: self.origin.clone(),
+        }
+    }
+}
+
 /// The rules of a destination, most specific first.
 pub fn rules(destination: &Destination<'_>) -> Vec<RouteRule> {
-    let service = destination.service;
-    let share = |stable: u32| {
-        let targets = [(Track::Stable, stable), (Track::Canary, 100 - stable)];
-        targets
-            .into_iter()
-            .filter(|(_, share)| *share > 0)
-            .map(|(track, share)| (service.target(track), share))
-            .collect::<Vec<_>>()
-    };
     let mut rules = Vec::new();
-    if let Some(canary) = &service.canary {
-        rules.extend(by_method(destination, share(0), vec![canary.header.clone()]));
+    if let Some(canary) = destination.shares().find_map(|(service, _)| service.canary.as_ref()) {
+        let targets = destination.targets(|service| if service.canary.is_some() { 100 } else { 0 });
+        let requests = destination.requests.clone().with(canary.header.clone());
+        rules.extend(by_method(destination, &targets, &requests));
     }
-    let stable = service.canary.as_ref().map_or(100, |canary| 100 - canary.percent.min(100));
-    rules.extend(by_method(destination, share(stable), vec![]));
+    let targets =
+        destination.targets(|service| service.canary.as_ref().map_or(0, |canary| canary.percent));
+    rules.extend(by_method(destination, &targets, &destination.requests));
     rules
 }
 
@@ -55,47 +108,39 @@ pub fn converted(
     conversion: &Conversion,
     app: &ServiceName,
 ) -> Vec<RouteRule> {
-    vec![RouteRule {
-        path: destination.path.clone(),
-        headers: vec![],
-        admission: Admission::Open,
-        action: Action::Forward(Forward {
-            targets: vec![(Target::App(app.clone()), 100)],
-            timeout: destination.timeout.unwrap_or(destination.service.policy.timeout),
-            is_grpc: false,
-            retries: None,
-            rewrite: None,
-            stripped: None,
-            conversion: Some(conversion.clone()),
-        }),
-        origin: destination.origin.clone(),
-    }]
+    let forward = Forward {
+        timeout: destination.timeout.unwrap_or(destination.service.policy.timeout),
+        mirror: destination.mirror.clone(),
+        conversion: Some(conversion.clone()),
+        ..Forward::to(Target::App(app.clone()))
+    };
+    vec![destination.rule(destination.requests.clone(), forward)]
 }
 
 /// One rule for methods that may be sent twice, one for the rest, where their retries differ.
 fn by_method(
     destination: &Destination<'_>,
-    targets: Vec<(Target, u32)>,
-    headers: Vec<HeaderCondition>,
+    targets: &[(Target, u32)],
+    requests: &Requests,
 ) -> Vec<RouteRule> {
-    let service = destination.service;
-    let retries = destination.retries.unwrap_or(&service.policy.retries);
-    let rule = |retries: Option<RetryPolicy>, headers: Vec<HeaderCondition>| RouteRule {
-        path: destination.path.clone(),
-        headers,
-        admission: Admission::Open,
-        action: Action::Forward(Forward {
-            targets: targets.clone(),
-            timeout: destination.timeout.unwrap_or(service.policy.timeout),
-            is_grpc: service.protocol == Protocol::Grpc,
+    let policy = &destination.service.policy;
+    let retries = destination.retries.unwrap_or(&policy.retries);
+    let mut protocols = destination.shares().map(|(service, _)| service.protocol);
+    let is_grpc = protocols.all(|protocol| protocol == Protocol::Grpc);
+    let rule = |retries: Option<RetryPolicy>, requests: Requests| {
+        let forward = Forward {
+            targets: targets.to_vec(),
+            timeout: destination.timeout.unwrap_or(policy.timeout),
+            is_grpc,
             retries,
             rewrite: None,
             stripped: None,
+            mirror: destination.mirror.clone(),
             conversion: None,
-        }),
-        origin: destination.origin.clone(),
+        };
+        destination.rule(requests, forward)
     };
-    by_safety(retries, headers, service.protocol != Protocol::Grpc, rule)
+    by_safety(retries, requests, !is_grpc, rule)
 }
 
 /// Splits a rule in two where its retries are safe only for some methods.
@@ -104,23 +149,41 @@ fn by_method(
 /// may be sent twice: nobody's order is placed twice. gRPC is all POST, so it never has the first rule.
 pub fn by_safety(
     retries: &RetryPolicy,
-    headers: Vec<HeaderCondition>,
+    requests: &Requests,
     has_idempotent_methods: bool,
-    rule: impl Fn(Option<RetryPolicy>, Vec<HeaderCondition>) -> RouteRule,
+    rule: impl Fn(Option<RetryPolicy>, Requests) -> RouteRule,
 ) -> Vec<RouteRule> {
     let safe: Vec<RetryOn> = retries.on.iter().copied().filter(|on| is_always_safe(*on)).collect();
     let narrowed = |on: &[RetryOn]| {
         (!on.is_empty()).then(|| RetryPolicy { on: on.to_vec(), attempts: retries.attempts })
     };
-    let mut rules = Vec::new();
-    if has_idempotent_methods && safe.len() < retries.on.len() {
-        let methods = IDEMPOTENT.iter().map(|method| (*method).to_owned()).collect();
-        let mut headers = headers.clone();
-        headers.push(HeaderCondition::OneOf(":method", methods));
-        rules.push(rule(narrowed(&retries.on), headers));
-    }
-    rules.push(rule(narrowed(&safe), headers));
-    rules
+    let is_split = has_idempotent_methods && safe.len() < retries.on.len();
+    let (twice, once) =
+        if is_split { by_idempotency(requests) } else { (None, Some(requests.clone())) };
+    let twice = twice.map(|requests| rule(narrowed(&retries.on), requests));
+    let once = once.map(|requests| rule(narrowed(&safe), requests));
+    twice.into_iter().chain(once).collect()
+}
+
+/// Requests that may be sent twice, and the others; the former stand before the latter.
+fn by_idempotency(requests: &Requests) -> (Option<Requests>, Option<Requests>) {
+    let is_methods =
+        |condition: &HeaderCondition| matches!(condition, HeaderCondition::OneOf(METHOD, _));
+    let mut others = requests.clone();
+    let position = others.headers.iter().position(is_methods);
+    let Some(HeaderCondition::OneOf(_, methods)) =
+        position.map(|position| others.headers.remove(position))
+    else {
+        let idempotent = IDEMPOTENT.map(str::to_owned).to_vec();
+        let twice = requests.clone().with(HeaderCondition::OneOf(METHOD, idempotent));
+        return (Some(twice), Some(requests.clone()));
+    };
+    let (twice, once): (Vec<String>, Vec<String>) =
+        methods.into_iter().partition(|method| IDEMPOTENT.contains(&method.as_str()));
+    let of = |methods: Vec<String>| {
+        (!methods.is_empty()).then(|| others.clone().with(HeaderCondition::OneOf(METHOD, methods)))
+    };
+    (of(twice), of(once))
 }
 
 /// Whether the failure proves that no instance saw the request.

@@ -4,6 +4,7 @@
 //! A request carries what its route says, so that the application needs no table that could be older or newer than
 //! Envoy's routes ([0009](../../../docs/decisions/0009-routes-carry-their-context.md)).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -37,6 +38,39 @@ pub struct GatewayRoutes {
     pub routes: Vec<RouteView>,
     /// Every conversion of these routes once, sorted.
     pub conversions: Vec<Conversion>,
+    /// Where the Router's clients reach it, as references without a scheme: `//trading.example.com`, `/trading`.
+    pub servers: Vec<String>,
+    /// The System's ways to prove who calls.
+    pub ways: BTreeMap<String, AuthWay>,
+    /// The routes that convert, in the order in which they are matched.
+    pub rest: Vec<RestRoute>,
+}
+
+/// How a caller proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthWay {
+    /// A token as `Authorization: Bearer`.
+    Bearer,
+    /// A key or a token in a header of its own.
+    ApiKey {
+        /// The header's name.
+        header: String,
+    },
+}
+
+/// A route that converts, as far as its description needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestRoute {
+    /// What it converts.
+    pub conversion: Conversion,
+    /// The path prefix that it matches.
+    pub prefix: String,
+    /// What the prefix becomes before the request is converted; absent: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<String>,
+    /// Names of the ways of which one suffices; empty: nobody has to prove anything.
+    pub auth: Vec<String>,
 }
 
 /// A gRPC service that is offered as REST: what `convert` of a route says.

@@ -6,6 +6,8 @@
 //! | `/call/{name}/{path}` | what the service NAME answers to `/{path}`, asked through the sidecar's egress |
 //! | `/headers` and below | the headers of the request, as the gateway and the sidecar let them through |
 //! | `/slow?ms=500` | after that time |
+//! | `/echo/…?pad=2000` | whatever it was asked, with so many bytes more |
+//! | `/events` | a stream of events |
 //! | `/ws` | a WebSocket that echoes |
 //! | `/healthz` | 200 |
 
@@ -17,9 +19,9 @@ use anyhow::Context;
 use axum::body::Body;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use clap::Parser;
 use http_body_util::BodyExt;
@@ -49,6 +51,9 @@ async fn main() -> anyhow::Result<()> {
         .route("/headers", get(headers))
         .route("/headers/{*path}", get(headers))
         .route("/slow", get(slow).post(slow))
+        .route("/echo", any(asked))
+        .route("/echo/{*rest}", any(asked))
+        .route("/events", get(events))
         .route("/ws", get(echo))
         .route("/healthz", get(|| async { "ok" }))
         .layer(axum::middleware::from_fn(log_request))
@@ -105,6 +110,38 @@ struct Pause {
 async fn slow(State(app): State<Arc<App>>, Query(pause): Query<Pause>) -> Json<Value> {
     tokio::time::sleep(Duration::from_millis(pause.ms.min(60_000))).await;
     Json(json!({"slept_ms": pause.ms, "instance": app.flags.instance}))
+}
+
+#[derive(serde::Deserialize)]
+struct Padding {
+    #[serde(default)]
+    pad: usize,
+}
+
+/// What a service sees of a request, for those who want to know what was done to it on the way.
+async fn asked(
+    State(app): State<Arc<App>>,
+    Query(padding): Query<Padding>,
+    request: Request<Body>,
+) -> Json<Value> {
+    let headers: BTreeMap<&str, Vec<String>> = request
+        .headers()
+        .keys()
+        .map(|name| {
+            let values = request.headers().get_all(name).iter();
+            let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.as_str(), values.map(text).collect())
+        })
+        .collect();
+    Json(json!({
+        "method": request.method().as_str(), "path": request.uri().path(), "query": request.uri().query(),
+        "headers": headers, "instance": app.flags.instance, "pad": ".".repeat(padding.pad.min(100_000)),
+    }))
+}
+
+async fn events() -> Response {
+    let events = "data: something happened\n\n".repeat(100);
+    ([(header::CONTENT_TYPE, "text/event-stream")], events).into_response()
 }
 
 async fn echo(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {

@@ -2,3 +2,6 @@
 
 mod auth;
 mod conversion;
+mod expressions;
+pub(crate) mod routes;
+mod spelling;

@@ -35,12 +35,15 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::{Admission, Checkpoint, RouteRule, Target};
+use crate::mesh::{Admission, Checkpoint, Guard, RouteRule, Target};
 use crate::xds::build::listener::Serving;
 use crate::xds::build::{cluster, duration, encode, pack};
 use crate::xds::resources::{Encoded, ResourceType};
 
 mod authz;
+mod compressor;
+mod cors;
+mod grpc_web;
 mod identity;
 mod jwt;
 mod limits;
@@ -51,13 +54,24 @@ pub(super) mod refusals;
 const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The filters of a listener, in the order in which a request meets them.
-pub(super) fn chain(serving: &Serving<'_>) -> Vec<HttpFilter> {
-    let before = serving.checkpoint.map(|_| identity::remove());
-    let checks = serving.checkpoint.into_iter().flat_map(checks);
-    let waiting = serving.waits.then(on_demand);
-    let router = filter("envoy.filters.http.router", &Router::default());
-    let http3 = serving.transport.advertised().map(advertise);
-    before.into_iter().chain(checks).chain(http3).chain(waiting).chain([router]).collect()
+///
+/// `is_ingress`: the listener of a gateway to which the Router brings clients.
+pub(super) fn chain(serving: &Serving<'_>, is_ingress: bool) -> Vec<HttpFilter> {
+    let mut chain: Vec<HttpFilter> =
+        serving.checkpoint.map(|_| identity::remove()).into_iter().collect();
+    if is_ingress {
+        // Browsers ask before they show who they are.
+        chain.push(cors::filter());
+    }
+    chain.extend(serving.checkpoint.into_iter().flat_map(checks));
+    if is_ingress {
+        chain.extend(compressor::filters());
+        chain.push(grpc_web::filter());
+    }
+    chain.extend(serving.transport.advertised().map(advertise));
+    chain.extend(serving.waits.then(on_demand));
+    chain.push(filter("envoy.filters.http.router", &Router::default()));
+    chain
 }
 
 /// What is checked of what comes from the Router.
@@ -108,22 +122,32 @@ pub(super) fn extensions(checkpoint: &Checkpoint) -> Vec<Arc<Encoded>> {
 
 /// What a route sets for the filters, by the filters' names.
 pub(super) fn of_rule(rule: &RouteRule) -> BTreeMap<String, Any> {
-    let Admission::Guarded(guard) = &rule.admission else { return BTreeMap::new() };
     let mut settings = BTreeMap::new();
-    let mut set = |(name, config): (&str, Any)| {
-        settings.insert(name.to_owned(), config);
-    };
+    settings.extend(rule.treatment.cors.as_ref().map(cors::of_rule));
+    if rule.treatment.compress {
+        settings.extend(compressor::of_rule());
+    }
+    if let Admission::Guarded(guard) = &rule.admission {
+        let of_guard = of_guard(guard).into_iter();
+        settings.extend(of_guard.map(|(name, config)| (name.to_owned(), config)));
+    }
+    settings
+}
+
+/// What a route sets for the filters that check who calls.
+fn of_guard(guard: &Guard) -> Vec<(&'static str, Any)> {
+    let mut settings = Vec::new();
     if !guard.ways.is_empty() {
-        set(rbac::one_proof_of(guard));
+        settings.push(rbac::one_proof_of(guard));
     }
-    jwt::of(guard).map(&mut set);
+    settings.extend(jwt::of(guard));
     if guard.asks_application() {
-        set(authz::of(guard));
+        settings.push(authz::of(guard));
     } else if !guard.ways.is_empty() {
-        set(rbac::of(guard));
-        set(identity::way_of_token());
+        settings.push(rbac::of(guard));
+        settings.push(identity::way_of_token());
     }
-    limits::of(guard).into_iter().for_each(&mut set);
+    settings.extend(limits::of(guard));
     settings
 }
 

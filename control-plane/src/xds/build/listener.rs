@@ -13,7 +13,8 @@ use envoy_types::pb::envoy::config::listener::v3::{
     Filter, FilterChain, Listener, QuicProtocolOptions, UdpListenerConfig,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    CodecType, RouteSpecifier, ServerHeaderTransformation, UpgradeConfig,
+    CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+    UpgradeConfig,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, LocalReplyConfig, Rds,
@@ -22,7 +23,7 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target, Transport};
+use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target, Transport, gateway};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
     access_log, cluster, duration, encode, filters, no, number, pack, route, tls, yes,
@@ -30,7 +31,9 @@ use crate::xds::build::{
 use crate::xds::resources::{Encoded, ResourceType};
 
 /// What Envoy answers itself: for which host, and why. The response flag is in the access log.
-const LOCAL_REPLY: &str = "%LOCAL_REPLY_BODY%";
+const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY%\n";
+/// What a gateway answers itself: to the letter what a document says, or a sentence that names the System.
+const GATEWAY_REPLY: &str = "%LOCAL_REPLY_BODY%";
 /// A client that sends its headers slower than this is cut off.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
@@ -169,23 +172,56 @@ pub fn extensions(view: &ListenerView) -> Vec<Arc<Encoded>> {
     }
 }
 
+/// Who answers at an HTTP listener, by its route table.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    /// The Router brings clients here.
+    is_ingress: bool,
+    /// The System's own answers pass here, which nothing is added to.
+    is_gateway: bool,
+}
+
+impl Door {
+    fn of(routes: &RouteSpecifier) -> Self {
+        let table = match routes {
+            RouteSpecifier::Rds(rds) => rds.route_config_name.as_str(),
+            RouteSpecifier::RouteConfig(_) | RouteSpecifier::ScopedRoutes(_) => "",
+        };
+        let tables = [gateway::INGRESS_TABLE, gateway::MESH_TABLE, gateway::APPLICATION_TABLE];
+        Self { is_ingress: table == gateway::INGRESS_TABLE, is_gateway: tables.contains(&table) }
+    }
+}
+
 fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) -> Filter {
     let (faces_clients, trusted_hops) = match serving.faces {
         Faces::Clients { trusted_hops } => (true, trusted_hops),
         Faces::Application | Faces::Proxies => (false, 0),
     };
     let is_quic = matches!(serving.transport, Transport::Quic { .. });
+    let Door { is_ingress, is_gateway } = Door::of(&routes);
+    // Where admissions are decided, a path has one spelling. Inside, keys may hold escaped slashes.
+    let escaped_slashes = match faces_clients || is_ingress {
+        true => PathWithEscapedSlashesAction::RejectRequest,
+        false => PathWithEscapedSlashesAction::KeepUnchanged,
+    };
     let manager = HttpConnectionManager {
         stat_prefix: stat_prefix(listener),
         codec_type: if is_quic { CodecType::Http3 } else { CodecType::Auto }.into(),
         route_specifier: Some(routes),
-        http_filters: filters::chain(serving),
+        http_filters: filters::chain(serving, is_ingress),
         access_log: access_log::http(listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()
         }],
-        local_reply_config: Some(local_reply(serving.checkpoint.is_some())),
+        local_reply_config: Some(LocalReplyConfig {
+            mappers: serving.checkpoint.map(|_| filters::refusals::mappers()).unwrap_or_default(),
+            body_format: Some(filters::refusals::body(if is_gateway {
+                GATEWAY_REPLY
+            } else {
+                LOCAL_REPLY
+            })),
+        }),
         // Where clients connect, the peer is the client; inside, the Router's word is taken.
         use_remote_address: if faces_clients { yes() } else { no() },
         skip_xff_append: !faces_clients,
@@ -195,6 +231,7 @@ fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) ->
         always_set_request_id_in_response: faces_clients,
         normalize_path: yes(),
         merge_slashes: true,
+        path_with_escaped_slashes_action: escaped_slashes.into(),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
         request_headers_timeout: Some(duration(HEADERS_TIMEOUT)),
         stream_idle_timeout: Some(duration(STREAM_IDLE)),
@@ -212,13 +249,6 @@ fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) ->
     Filter {
         name: "envoy.filters.network.http_connection_manager".to_owned(),
         config_type: Some(FilterConfig::TypedConfig(pack(&manager))),
-    }
-}
-
-fn local_reply(checks: bool) -> LocalReplyConfig {
-    LocalReplyConfig {
-        mappers: if checks { filters::refusals::mappers() } else { vec![] },
-        body_format: Some(filters::refusals::body(LOCAL_REPLY)),
     }
 }
 

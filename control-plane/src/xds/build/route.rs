@@ -1,43 +1,51 @@
-//! RDS: a route table as Envoy has it.
+//! RDS: a route table as Envoy has it; `matched.rs` is the part of a route that says which requests it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::gateway::CONVERT_HEADER;
+use contract::system::{HeaderChanges, HeaderEdits, escaped};
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, HeaderValue, HeaderValueOption, data_source,
+    DataSource, HeaderValue, HeaderValueOption, RuntimeFractionalPercent, TypedExtensionConfig,
+    data_source,
 };
-use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::redirect_action::{
-    RedirectResponseCode, SchemeRewriteSpecifier,
+    PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier,
 };
 use envoy_types::pb::envoy::config::route::v3::retry_policy::{
     RetryBackOff, RetryHostPredicate, retry_host_predicate,
 };
 use envoy_types::pb::envoy::config::route::v3::route::Action as RouteActionSpecifier;
 use envoy_types::pb::envoy::config::route::v3::route_action::{
-    ClusterSpecifier, MaxStreamDuration,
+    ClusterSpecifier, MaxStreamDuration, RequestMirrorPolicy,
 };
-use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{
-    DirectResponseAction, HeaderMatcher, RedirectAction, RetryPolicy as EnvoyRetryPolicy, Route,
-    RouteAction, RouteConfiguration, RouteMatch, VirtualHost as EnvoyVirtualHost, WeightedCluster,
+    DirectResponseAction, RedirectAction, RetryPolicy as EnvoyRetryPolicy, Route, RouteAction,
+    RouteConfiguration, RouteMatch, VirtualHost as EnvoyVirtualHost, WeightedCluster,
+    route_match::PathSpecifier,
 };
+use envoy_types::pb::envoy::extensions::path::rewrite::uri_template::v3::UriTemplateRewriteConfig;
 use envoy_types::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
-use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
-use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher};
-use envoy_types::pb::google::protobuf::Any;
+use envoy_types::pb::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
+use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
+use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
+use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use prost::{Message, Name};
 
 use crate::mesh::{
-    Action, CALLER_SERVICE, CALLER_SYSTEM, Caller, Forward, HeaderCondition, PathMatch,
-    RetryPolicy, RouteRule, RouteTable, VirtualHost,
+    Action, CALLER_SERVICE, CALLER_SYSTEM, Caller, FORWARDED_PREFIX, Forward, RetryPolicy, Rewrite,
+    RouteRule, RouteTable, Target, VirtualHost,
 };
 use crate::xds::build::{duration, encoded, filters, no, number, pack};
 use crate::xds::resources::{Encoded, ResourceName, ResourceType};
+
+mod matched;
+
+/// What Envoy takes as a body of its own unless a table says more.
+const DEFAULT_BODY: usize = 4096;
 
 /// A route table.
 pub fn routes(table: &RouteTable) -> Arc<Encoded> {
@@ -54,6 +62,7 @@ pub fn routes(table: &RouteTable) -> Arc<Encoded> {
         most_specific_header_mutations_wins: true,
         // Clusters arrive before the routes that name them; Envoy need not refuse a table over one of them.
         validate_clusters: no(),
+        max_direct_response_body_size_bytes: largest_page(table),
         ..Default::default()
     };
     let clusters: BTreeSet<ResourceName> =
@@ -165,80 +174,116 @@ fn set_header(name: &str, value: &str) -> HeaderValueOption {
 }
 
 fn route(rule: &RouteRule) -> Vec<u8> {
+    let HeaderChanges { request, response } = &rule.treatment.headers;
+    let (asked, removed) = header_edits(request.as_ref());
+    let (mut answered, taken_out) = header_edits(response.as_ref());
     let action = match &rule.action {
         Action::Forward(forward) => RouteActionSpecifier::Route(forward_action(forward)),
-        Action::Answer { status, body } => {
-            RouteActionSpecifier::DirectResponse(DirectResponseAction {
-                status: (*status).into(),
-                body: Some(DataSource {
-                    specifier: Some(data_source::Specifier::InlineString(body.clone())),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            })
+        Action::Answer { status, body } => direct_response(*status, body),
+        Action::Page { status, body, content_type } => {
+            if !body.is_empty() {
+                answered.insert(0, set_header("content-type", content_type));
+            }
+            direct_response(*status, body)
+        }
+        Action::Redirect { status, host, path } => {
+            redirect_action(*status, host.as_ref(), path.as_ref())
         }
     };
     let message = Route {
-        r#match: Some(RouteMatch {
-            path_specifier: Some(path_specifier(&rule.path)),
-            headers: rule.headers.iter().map(header_matcher).collect(),
-            ..Default::default()
-        }),
+        r#match: Some(matched::requests(&rule.requests)),
         action: Some(action),
-        request_headers_to_add: told(&rule.action),
+        request_headers_to_add: told(&rule.action).into_iter().chain(asked).collect(),
+        request_headers_to_remove: removed,
+        response_headers_to_add: answered,
+        response_headers_to_remove: taken_out,
         metadata: filters::refusals::metadata(rule),
         ..Default::default()
     };
     joined(&message, &FilterSettings { typed_per_filter_config: filters::of_rule(rule) })
 }
 
+/// The largest answer of the gateway's own; `None`: Envoy's default is enough.
+fn largest_page(table: &RouteTable) -> Option<UInt32Value> {
+    let bodies = table.hosts.iter().flat_map(|host| &host.routes).map(|rule| match &rule.action {
+        Action::Page { body, .. } | Action::Answer { body, .. } => body.len(),
+        Action::Forward(_) | Action::Redirect { .. } => 0,
+    });
+    let largest = bodies.max().filter(|largest| *largest > DEFAULT_BODY)?;
+    number(u32::try_from(largest).unwrap_or(u32::MAX))
+}
+
+/// Headers to set or to add, and those to take out.
+fn header_edits(edits: Option<&HeaderEdits>) -> (Vec<HeaderValueOption>, Vec<String>) {
+    let Some(HeaderEdits { set, add, remove }) = edits else { return Default::default() };
+    // Envoy would read a percent sign as the beginning of a command.
+    let value = |text: &str| text.replace('%', "%%");
+    let set = set.iter().map(|(name, text)| set_header(name, &value(text)));
+    let add = add.iter().map(|(name, text)| HeaderValueOption {
+        append_action: HeaderAppendAction::AppendIfExistsOrAdd.into(),
+        ..set_header(name, &value(text))
+    });
+    (set.chain(add).collect(), remove.clone())
+}
+
+fn direct_response(status: u16, body: &str) -> RouteActionSpecifier {
+    let specifier = Some(data_source::Specifier::InlineString(body.to_owned()));
+    RouteActionSpecifier::DirectResponse(DirectResponseAction {
+        status: status.into(),
+        body: (!body.is_empty()).then(|| DataSource { specifier, ..Default::default() }),
+        ..Default::default()
+    })
+}
+
+fn redirect_action(
+    status: u16,
+    host: Option<&String>,
+    path: Option<&Rewrite>,
+) -> RouteActionSpecifier {
+    let code = match status {
+        301 => RedirectResponseCode::MovedPermanently,
+        302 => RedirectResponseCode::Found,
+        303 => RedirectResponseCode::SeeOther,
+        307 => RedirectResponseCode::TemporaryRedirect,
+        _ => RedirectResponseCode::PermanentRedirect,
+    };
+    let path = path.map(|path| match path {
+        Rewrite::Whole(path) | Rewrite::Template(path) => {
+            PathRewriteSpecifier::PathRedirect(path.clone())
+        }
+        Rewrite::Matched(to) => PathRewriteSpecifier::PrefixRewrite(to.clone()),
+        Rewrite::Stem { prefix, becomes } => {
+            PathRewriteSpecifier::RegexRewrite(stem(prefix, becomes))
+        }
+    });
+    RouteActionSpecifier::Redirect(RedirectAction {
+        host_redirect: host.cloned().unwrap_or_default(),
+        response_code: code.into(),
+        path_rewrite_specifier: path,
+        ..Default::default()
+    })
+}
+
+/// `/orders` and `/orders/7` → `/` and `/7`: the slash after the prefix goes with it, if there is one.
+fn stem(prefix: &str, becomes: &str) -> RegexMatchAndSubstitute {
+    RegexMatchAndSubstitute {
+        pattern: Some(RegexMatcher {
+            regex: format!("^{}/?", escaped(prefix)),
+            ..Default::default()
+        }),
+        // Paths of documents hold no backslash, which alone would mean anything here.
+        substitution: becomes.to_owned(),
+    }
+}
+
 /// What the next hop is told by headers.
 fn told(action: &Action) -> Vec<HeaderValueOption> {
     let Action::Forward(forward) = action else { return vec![] };
     let stripped = forward.stripped.as_ref();
-    let prefix = stripped.map(|prefix| set_header("x-forwarded-prefix", prefix));
+    let prefix = stripped.map(|prefix| set_header(FORWARDED_PREFIX, prefix));
     let conversion = forward.conversion.as_ref();
     let conversion = conversion.map(|what| set_header(CONVERT_HEADER, &what.to_string()));
     prefix.into_iter().chain(conversion).collect()
-}
-
-/// `/orders` takes whole path segments (Envoy's `path_separated_prefix`, which may not end with a slash).
-fn path_specifier(path: &PathMatch) -> PathSpecifier {
-    match path {
-        PathMatch::Exact(path) => PathSpecifier::Path(path.clone()),
-        PathMatch::Prefix(prefix) if prefix.ends_with('/') => PathSpecifier::Prefix(prefix.clone()),
-        PathMatch::Prefix(prefix) => PathSpecifier::PathSeparatedPrefix(prefix.clone()),
-    }
-}
-
-fn header_matcher(condition: &HeaderCondition) -> HeaderMatcher {
-    let one_of = |values: &[String]| {
-        let pattern = match values {
-            [value] => MatchPattern::Exact(value.clone()),
-            // Values are method names and labels: nothing in them means anything in a regular expression.
-            values => MatchPattern::SafeRegex(RegexMatcher {
-                regex: values.join("|"),
-                ..Default::default()
-            }),
-        };
-        HeaderMatchSpecifier::StringMatch(StringMatcher {
-            match_pattern: Some(pattern),
-            ..Default::default()
-        })
-    };
-    let (name, specifier, invert, missing_is_empty) = match condition {
-        HeaderCondition::OneOf(name, values) => (*name, one_of(values), false, false),
-        HeaderCondition::NoneOf(name, values) => (*name, one_of(values), true, true),
-        HeaderCondition::Present(name) => {
-            (name.as_str(), HeaderMatchSpecifier::PresentMatch(true), false, false)
-        }
-    };
-    HeaderMatcher {
-        name: name.to_owned(),
-        invert_match: invert,
-        treat_missing_header_as_empty: missing_is_empty,
-        header_match_specifier: Some(specifier),
-    }
 }
 
 fn forward_action(forward: &Forward) -> RouteAction {
@@ -256,7 +301,7 @@ fn forward_action(forward: &Forward) -> RouteAction {
             ..Default::default()
         }),
     };
-    RouteAction {
+    let action = RouteAction {
         cluster_specifier: Some(cluster_specifier),
         timeout: Some(duration(forward.timeout.unwrap_or(Duration::ZERO))),
         max_stream_duration: forward.is_grpc.then(|| MaxStreamDuration {
@@ -264,7 +309,41 @@ fn forward_action(forward: &Forward) -> RouteAction {
             ..Default::default()
         }),
         retry_policy: forward.retries.as_ref().map(retry_policy),
-        prefix_rewrite: forward.rewrite.clone().unwrap_or_default(),
+        request_mirror_policies: forward.mirror.iter().map(mirror_policy).collect(),
+        ..Default::default()
+    };
+    match &forward.rewrite {
+        None => action,
+        Some(Rewrite::Matched(to) | Rewrite::Whole(to)) => {
+            RouteAction { prefix_rewrite: to.clone(), ..action }
+        }
+        Some(Rewrite::Stem { prefix, becomes }) => {
+            RouteAction { regex_rewrite: Some(stem(prefix, becomes)), ..action }
+        }
+        Some(Rewrite::Template(template)) => RouteAction {
+            path_rewrite_policy: Some(TypedExtensionConfig {
+                name: "envoy.path.rewrite.uri_template.uri_template_rewriter".to_owned(),
+                typed_config: Some(pack(&UriTemplateRewriteConfig {
+                    path_template_rewrite: template.clone(),
+                })),
+            }),
+            ..action
+        },
+    }
+}
+
+fn mirror_policy((target, percent): &(Target, u32)) -> RequestMirrorPolicy {
+    RequestMirrorPolicy {
+        cluster: target.to_string(),
+        runtime_fraction: Some(RuntimeFractionalPercent {
+            default_value: Some(FractionalPercent {
+                numerator: *percent,
+                denominator: DenominatorType::Hundred.into(),
+            }),
+            ..Default::default()
+        }),
+        // The copy is meant for the same host.
+        disable_shadow_host_suffix_append: true,
         ..Default::default()
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pattern::escaped;
 use super::{AuthChoice, HostName, RateLimits, Requirement, Retries};
 use crate::duration::Span;
 use crate::name::ServiceName;
@@ -108,7 +109,7 @@ pub enum Method {
 }
 
 /// A condition on a header or query parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum ValueMatch {
     /// Exactly this.
@@ -120,7 +121,7 @@ pub enum ValueMatch {
 }
 
 /// What a value may look like.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fits {
     /// It begins with this.
@@ -262,6 +263,14 @@ impl Route {
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         let answering = self.to.iter().flat_map(|to| to.shares()).map(|(service, _)| service);
         answering.chain(self.mirror.iter().map(|mirror| &mirror.to))
+    }
+}
+
+impl Cors {
+    /// An origin with `*.` as an expression that fits every origin below it; `None`: it is one origin, or `*`.
+    pub fn origin_pattern(origin: &str) -> Option<String> {
+        let (scheme, domain) = origin.split_once("://*.")?;
+        Some(format!("{scheme}://[a-z0-9.-]+\\.{}", escaped(domain)))
     }
 }
 

@@ -24,14 +24,12 @@ use crate::xds::build::{number, pack};
 const NAMESPACE: &str = "mesh";
 const REQUIRES: &str = "requires";
 
-/// A local answer's body.
-pub(in crate::xds::build) fn body(text: &str) -> SubstitutionFormatString {
+/// A local answer's body, in Envoy's command language.
+pub(in crate::xds::build) fn body(format: &str) -> SubstitutionFormatString {
     SubstitutionFormatString {
         content_type: "text/plain; charset=utf-8".to_owned(),
         format: Some(Format::TextFormatSource(DataSource {
-            specifier: Some(data_source::Specifier::InlineString(format!(
-                "%REQ(:AUTHORITY)%: {text}\n"
-            ))),
+            specifier: Some(data_source::Specifier::InlineString(format.to_owned())),
             ..Default::default()
         })),
         ..Default::default()
@@ -69,7 +67,7 @@ pub(in crate::xds::build) fn mappers() -> Vec<ResponseMapper> {
     .map(|(details, status, text)| ResponseMapper {
         filter: Some(by_details(details)),
         status_code: status.and_then(number),
-        body_format_override: Some(body(text)),
+        body_format_override: Some(body(&format!("%REQ(:AUTHORITY)%: {text}\n"))),
         ..Default::default()
     })
     .collect()

@@ -6,12 +6,14 @@ use crate::document::rules::{check_header, check_value};
 use crate::document::{Findings, KeyPath};
 use crate::registration::check_path;
 use crate::system::{
-    Answer, Convert, Cors, Cover, Destination, HeaderEdits, Reach, Redirect, Route, RouteMatch,
-    Template,
+    Answer, Convert, Cors, Cover, Destination, HeaderEdits, Pattern, Reach, Redirect, Route,
+    RouteMatch, Template,
 };
 
 /// What Envoy takes as an answer's body.
 const MAX_BODY: usize = 4096;
+/// What Envoy takes as an expression, with room for the parts around it.
+const MAX_STEM: usize = 80;
 /// Headers that are the connection's own (RFC 9110, section 7.6.1), or say how long a body is.
 const CONNECTION: [&str; 10] = [
     "connection",
@@ -88,6 +90,7 @@ fn forwarded_only(route: &Route, path: &KeyPath, findings: &mut Findings<'_>) {
         ("retries", route.retries.is_some()),
         ("mirror", route.mirror.is_some()),
         ("convert", route.convert.is_some()),
+        ("cors", route.cors.is_some()),
     ] {
         if is_written {
             findings.add(&path.clone().key(key), "only for a route with the key to");
@@ -114,7 +117,7 @@ fn check_redirect(
     }
     for (key, text) in [("path", to), ("prefix", prefix)] {
         if let Some(text) = text
-            && let Err(reason) = check_path(text)
+            && let Err(reason) = check_path(text).and_then(|()| check_stem(text, matches))
         {
             findings.add(&path.clone().key(key), reason);
         }
@@ -161,11 +164,25 @@ fn check_rewrite(rewrite: &str, matches: &RouteMatch) -> Result<(), String> {
         (Some(template), _) => {
             // A template with a problem of its own has been told.
             let Ok(template) = template.parse::<Template>() else { return Ok(()) };
-            template.parse_rewrite(rewrite).map(|_| ())
+            template.parse_rewrite(rewrite)?;
         }
-        (_, Some(_)) => Err("what a regex matches is not rewritten: match a template".to_owned()),
-        _ => check_path(rewrite),
+        (_, Some(_)) => {
+            return Err("what a regex matches is not rewritten: match a template".to_owned());
+        }
+        _ => check_path(rewrite)?,
     }
+    check_stem(rewrite, matches)
+}
+
+/// What becomes of `/prefix` and of `/prefix/…` alike is an expression at the proxy.
+fn check_stem(to: &str, matches: &RouteMatch) -> Result<(), String> {
+    let Some(prefix) = &matches.prefix else { return Ok(()) };
+    if to.ends_with('/') && !prefix.ends_with('/') && prefix.len() > MAX_STEM {
+        return Err(format!(
+            "a prefix of more than {MAX_STEM} bytes and what it becomes both end with a slash, or neither does"
+        ));
+    }
+    Ok(())
 }
 
 pub(super) fn check_cors(cors: &Cors, path: &KeyPath, findings: &mut Findings<'_>) {
@@ -186,6 +203,10 @@ pub(super) fn check_cors(cors: &Cors, path: &KeyPath, findings: &mut Findings<'_
                 "{origin:?} is not an origin: https://app.example.com, https://*.example.com or *"
             );
             findings.add(&path, message);
+        } else if let Some(Err(reason)) =
+            Cors::origin_pattern(origin).map(|pattern| Pattern::parse(&pattern))
+        {
+            findings.add(&path, reason);
         }
     }
     for (key, names) in [("headers", &cors.headers), ("expose", &cors.expose)] {

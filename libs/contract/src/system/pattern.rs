@@ -52,7 +52,7 @@ impl Pattern {
             // A guard against other spellings asks for it in either case, where k and s have further forms.
             (" in either letter case", syntax::Config::new().case_insensitive(true)),
         ] {
-            let size = program_size(&ascii, syntax).map_err(|source| error(&source))?;
+            let size = program_size(&ascii, syntax).map_err(|source| error(&*source))?;
             if size > MAX_STEPS {
                 return Err(format!(
                     "the expression is too large for Envoy{what} ({size} steps, {MAX_STEPS} at the most): counted repetitions are written out"
@@ -69,7 +69,7 @@ impl Pattern {
     }
 }
 
-fn program_size(text: &str, syntax: syntax::Config) -> Result<usize, BuildError> {
+fn program_size(text: &str, syntax: syntax::Config) -> Result<usize, Box<BuildError>> {
     let config = NFA::config().utf8(false).nfa_size_limit(Some(1 << 20));
     let program = NFA::compiler().syntax(syntax).configure(config).build(text)?;
     Ok(program.states().iter().map(steps).sum())

@@ -50,7 +50,7 @@ async fn the_largest_expressions_of_documents_are_taken_by_every_envoy() {
     let file = dir.path().join("expressions.json");
     std::fs::write(&file, bootstrap(&routes).to_string()).unwrap();
     for (version, envoy) in versions {
-        let validate = Program::new(&format!("envoy-{version}"), &envoy)
+        let validate = Program::new(format!("envoy-{version}"), &envoy)
             .args(["--mode", "validate", "--config-path"])
             .args([file.display().to_string()]);
         if let Err(error) = process::run(&validate).await {

@@ -1,4 +1,5 @@
 //! Every match and every outcome of a document's routes, by requests through Router and gateway, and from a sidecar.
+#![expect(clippy::indexing_slicing, reason = "a test's failure is a panic")]
 
 use std::collections::BTreeMap;
 

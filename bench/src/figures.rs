@@ -2,7 +2,8 @@
 //!
 //! In: [`Figure`]s from the scenarios. Out: a table for people, JSON for machines.
 //!
-//! **Invariants**: a figure is complete in itself: unit, goal and method stand with the value. Smaller is better.
+//! **Invariants**: a figure is complete in itself: unit, goal and method stand with the value. Smaller is better where
+//! there is a goal.
 
 use std::collections::BTreeMap;
 use std::path::Path;

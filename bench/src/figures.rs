@@ -57,7 +57,7 @@ impl Figure {
     /// With the goal of at most `goal`.
     #[must_use]
     pub fn goal(mut self, goal: f64) -> Self {
-        self.goal = Some(goal);
+        self.goal = Some(rounded(goal));
         self.met = Some(self.value <= goal);
         self
     }
@@ -65,7 +65,7 @@ impl Figure {
     /// Puts a peer's value beside.
     pub fn beside(&mut self, peer: &str, value: f64) {
         let ratio = if self.value > 0.0 { rounded(value / self.value) } else { 0.0 };
-        self.peer.insert(peer.to_owned(), Peer { value, ratio });
+        self.peer.insert(peer.to_owned(), Peer { value: rounded(value), ratio });
     }
 }
 

@@ -12,7 +12,7 @@ use super::token::{AUDIENCE, ISSUER};
 
 /// Ports on 127.0.0.1.
 #[derive(Debug, Clone, Copy)]
-pub struct Ports {
+pub(super) struct Ports {
     /// Envoy's admin interface.
     pub admin: u16,
     /// Envoy: open, with a token, with a key.
@@ -34,9 +34,9 @@ pub struct Ports {
 }
 
 /// The header of an API key.
-pub const KEY_HEADER: &str = "x-api-key";
+pub(super) const KEY_HEADER: &str = "x-api-key";
 /// What the application is to convert.
-pub const CONVERSION: &str = "echo echo.v1.Echo";
+pub(super) const CONVERSION: &str = "echo echo.v1.Echo";
 const JWT: &str = "envoy.filters.http.jwt_authn";
 const AUTHZ: &str = "envoy.filters.http.ext_authz";
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -45,7 +45,7 @@ const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptio
 ///
 /// # Errors
 /// The application's context has no JSON form.
-pub fn bootstrap(
+pub(super) fn bootstrap(
     ports: &Ports,
     jwks: &str,
     folder: &KeyFolder,

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 /// What is asked, of whom.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub(super) struct Ask {
     /// Where.
     pub address: SocketAddr,
     /// The method.
@@ -37,7 +37,7 @@ pub struct Ask {
 
 /// How often it is asked.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
+pub(super) struct Load {
     /// Connections.
     pub connections: u32,
     /// Requests a second; `None`: each connection asks as soon as it has its answer.
@@ -48,7 +48,7 @@ pub struct Load {
 
 /// What came of it.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub(super) struct Report {
     /// Of each request, in milliseconds.
     pub latencies: Vec<f64>,
     /// From the first request to the last answer, in seconds.
@@ -58,7 +58,7 @@ pub struct Report {
 impl Report {
     /// Requests that were answered.
     #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
-    pub fn count(&self) -> f64 {
+    pub(super) fn count(&self) -> f64 {
         self.latencies.len() as f64
     }
 }
@@ -68,7 +68,7 @@ impl Load {
     ///
     /// # Errors
     /// A connection fails, or an answer is not 200.
-    pub async fn run(self, ask: &Ask) -> anyhow::Result<Report> {
+    pub(super) async fn run(self, ask: &Ask) -> anyhow::Result<Report> {
         let ask = ask.clone();
         tokio::task::spawn_blocking(move || self.block(&ask)).await.context("the load panicked")?
     }
@@ -113,7 +113,7 @@ fn sleep_until(due: Instant) {
 ///
 /// # Errors
 /// The connection fails, or the answer is not 200.
-pub async fn once(ask: &Ask) -> anyhow::Result<(Bytes, f64)> {
+pub(super) async fn once(ask: &Ask) -> anyhow::Result<(Bytes, f64)> {
     let ask = ask.clone();
     let exchange = move || {
         let mut connection = Connection::open(&ask)?;

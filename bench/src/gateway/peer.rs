@@ -55,12 +55,16 @@ struct GeneratedFile {
     content: String,
 }
 
-/// Builds it; `None` where there is no Go.
+/// Builds it; `None`, and a line that says so, where there is no Go.
 ///
 /// # Errors
 /// It cannot be generated or built.
-pub async fn build() -> anyhow::Result<Option<PathBuf>> {
-    let Some(go) = lab::parts::real_part("go") else { return Ok(None) };
+#[expect(clippy::print_stdout, reason = "people read why a column is empty")]
+pub(super) async fn build() -> anyhow::Result<Option<PathBuf>> {
+    let Some(go) = lab::parts::real_part("go") else {
+        println!("SKIP grpc-gateway: no `go` on PATH; its column stays empty");
+        return Ok(None);
+    };
     let folder = output_dir()?.join("grpc-gateway-source");
     for (name, text) in SOURCES {
         write(&folder.join(name), text.as_bytes())?;

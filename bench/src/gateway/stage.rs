@@ -28,7 +28,7 @@ const FOLDER: &str = "mesh/keys/bench";
 
 /// See the module.
 #[derive(Debug)]
-pub struct Stage {
+pub(super) struct Stage {
     ports: Ports,
     alone: Alone,
     envoy: Envoy,
@@ -45,7 +45,7 @@ pub struct Stage {
 
 /// What a request used, in seconds of CPU since the beginning.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Usage {
+pub(super) struct Usage {
     /// The converter's process; Envoy's for its own transcoder.
     pub converter: f64,
     /// The converter's and Envoy's.
@@ -54,7 +54,7 @@ pub struct Usage {
 
 /// How a request proves who sends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proven {
+pub(super) enum Proven {
     /// Not at all.
     Open,
     /// By a token.
@@ -68,15 +68,14 @@ impl Stage {
     ///
     /// # Errors
     /// A part is missing, or does not start.
-    pub async fn raise() -> anyhow::Result<Self> {
+    pub(super) async fn raise() -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("cannot make a folder")?;
         let (ports, alone) = reserve()?;
         let part = |name: &str| {
             parts::real_part(name)
                 .with_context(|| format!("{name} is missing: run `make setup-demo`"))
         };
-        let mut consul =
-            Consul::start(&part("consul")?, dir.path(), &ConsulOptions::default()).await?;
+        let consul = Consul::start(&part("consul")?, dir.path(), &ConsulOptions::default()).await?;
         let (key, record) = token::key()?;
         let folder: KeyFolder = FOLDER.parse()?;
         let path = format!("/v1/kv/{}", folder.record(key.id()));
@@ -127,24 +126,24 @@ impl Stage {
     }
 
     /// The ways that this machine has.
-    pub fn ways(&self) -> Vec<Way> {
+    pub(super) fn ways(&self) -> Vec<Way> {
         let all =
             [Way::Ours, Way::Transcoder, Way::GrpcGateway, Way::OursAlone, Way::GrpcGatewayAlone];
         all.into_iter().filter(|way| self.peers.is_some() || !way.needs_go()).collect()
     }
 
     /// A unary call.
-    pub fn say(&self, way: Way, payload: usize) -> Ask {
+    pub(super) fn say(&self, way: Way, payload: usize) -> Ask {
         way.say(&self.ports, self.alone, payload)
     }
 
     /// A stream.
-    pub fn count(&self, way: Way, count: u32) -> Ask {
+    pub(super) fn count(&self, way: Way, count: u32) -> Ask {
         way.count(&self.ports, self.alone, count)
     }
 
     /// A request that nobody converts.
-    pub fn plain(&self, proven: Proven) -> Ask {
+    pub(super) fn plain(&self, proven: Proven) -> Ask {
         let proof = match proven {
             Proven::Open => None,
             Proven::Token => Some(("authorization", format!("Bearer {}", self.token))),
@@ -163,7 +162,7 @@ impl Stage {
     ///
     /// # Errors
     /// One of its processes has ended.
-    pub fn usage(&mut self, way: Way) -> anyhow::Result<Usage> {
+    pub(super) fn usage(&mut self, way: Way) -> anyhow::Result<Usage> {
         let envoy = cpu_seconds(self.envoy.process().id())?;
         let converter = match (way, &self.peers) {
             (Way::Ours, _) => cpu_seconds(self.app.id())?,
@@ -183,7 +182,7 @@ impl Stage {
     ///
     /// # Errors
     /// Something had ended, or does not end.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         let peers = self.peers.iter_mut().flatten();
         for process in
             [&mut self.app, &mut self.app_alone, &mut self.service].into_iter().chain(peers)

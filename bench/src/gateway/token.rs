@@ -11,16 +11,16 @@ use rcgen::KeyPair;
 use serde_json::json;
 
 /// Who issues the token.
-pub const ISSUER: &str = "https://id.example.com";
+pub(super) const ISSUER: &str = "https://id.example.com";
 /// Whom it is for.
-pub const AUDIENCE: &str = "bench";
+pub(super) const AUDIENCE: &str = "bench";
 const HOUR: u64 = 3600;
 
 /// A token that is good for an hour, signed with ES256, and the keys that prove it (JWKS).
 ///
 /// # Errors
 /// There is no randomness, or nothing can be signed with it.
-pub fn token() -> anyhow::Result<(String, String)> {
+pub(super) fn token() -> anyhow::Result<(String, String)> {
     let keys = KeyPair::generate().context("cannot make a key pair")?;
     // An uncompressed point: a byte that says so, and two halves.
     let point = keys.public_key_raw().get(1..).unwrap_or_default();
@@ -38,7 +38,7 @@ pub fn token() -> anyhow::Result<(String, String)> {
 ///
 /// # Errors
 /// There is no randomness.
-pub fn key() -> anyhow::Result<(Key, KeyRecord)> {
+pub(super) fn key() -> anyhow::Result<(Key, KeyRecord)> {
     let key = Key::generate(getrandom::fill)?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt)?;

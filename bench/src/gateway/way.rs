@@ -13,7 +13,7 @@ use crate::echo;
 
 /// Who converts, and whether an Envoy stands before and behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
+pub(super) enum Way {
     /// The application between two passes through Envoy, as in a mesh.
     Ours,
     /// Envoy's filter.
@@ -28,7 +28,7 @@ pub enum Way {
 
 impl Way {
     /// Its name in tables: a peer alone is compared with ours alone.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Ours | Self::OursAlone => "ayatori",
             Self::Transcoder => "envoy transcoder",
@@ -37,12 +37,12 @@ impl Way {
     }
 
     /// Whether no Envoy takes part.
-    pub const fn is_alone(self) -> bool {
+    pub(super) const fn is_alone(self) -> bool {
         matches!(self, Self::OursAlone | Self::GrpcGatewayAlone)
     }
 
     /// Whether it needs Go.
-    pub const fn needs_go(self) -> bool {
+    pub(super) const fn needs_go(self) -> bool {
         matches!(self, Self::GrpcGateway | Self::GrpcGatewayAlone)
     }
 
@@ -63,7 +63,7 @@ impl Way {
     }
 
     /// A message of this payload, which is answered as it is.
-    pub fn say(self, ports: &Ports, alone: Alone, payload: usize) -> Ask {
+    pub(super) fn say(self, ports: &Ports, alone: Alone, payload: usize) -> Ask {
         let message = echo::message(7, payload);
         let body = json!({
             "id": message.id, "sequence": message.sequence.to_string(), "price": message.price,
@@ -73,14 +73,14 @@ impl Way {
     }
 
     /// A stream of so many messages.
-    pub fn count(self, ports: &Ports, alone: Alone, count: u32) -> Ask {
+    pub(super) fn count(self, ports: &Ports, alone: Alone, count: u32) -> Ask {
         self.ask(ports, alone, Method::GET, &format!("/v1/messages/{count}"), Bytes::new())
     }
 }
 
 /// Ports of converters that call the service without an Envoy.
 #[derive(Debug, Clone, Copy)]
-pub struct Alone {
+pub(super) struct Alone {
     /// The application.
     pub app: u16,
     /// grpc-gateway.

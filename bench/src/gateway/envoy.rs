@@ -206,7 +206,9 @@ fn cluster(name: &str, port: u16) -> Value {
 }
 
 fn typed(kind: &str, mut config: Value) -> Value {
-    config["@type"] = format!("type.googleapis.com/{kind}").into();
+    if let Some(fields) = config.as_object_mut() {
+        fields.insert("@type".to_owned(), format!("type.googleapis.com/{kind}").into());
+    }
     config
 }
 

@@ -79,6 +79,11 @@ bench-peers: setup-demo ## The same beside a plain server on go-control-plane; n
 	@mkdir -p target/bench && cd bench/baseline && go build -mod=mod -buildvcs=false -o ../../target/bench/baseline .
 	@$(PARTS); exec target/release/fleet peers
 
+.PHONY: bench-gateway
+bench-gateway: setup-demo ## Measure the API gateway beside Envoy's transcoder and, with Go, grpc-gateway
+	@$(CARGO) build --release -p api-gateway -p bench
+	@$(PARTS); exec target/release/fleet gateway
+
 .PHONY: build
 build: ## Build the programs that the demo and the tests run
 	@$(CARGO) build -p api-gateway -p control-plane -p meshctl -p samples

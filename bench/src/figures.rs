@@ -2,7 +2,8 @@
 //!
 //! In: [`Figure`]s from the scenarios. Out: a table for people, JSON for machines.
 //!
-//! **Invariants**: a figure is complete in itself: unit, goal and method stand with the value. Smaller is better.
+//! **Invariants**: a figure is complete in itself: unit, goal and method stand with the value. Smaller is better where
+//! there is a goal.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -56,7 +57,7 @@ impl Figure {
     /// With the goal of at most `goal`.
     #[must_use]
     pub fn goal(mut self, goal: f64) -> Self {
-        self.goal = Some(goal);
+        self.goal = Some(rounded(goal));
         self.met = Some(self.value <= goal);
         self
     }
@@ -64,7 +65,7 @@ impl Figure {
     /// Puts a peer's value beside.
     pub fn beside(&mut self, peer: &str, value: f64) {
         let ratio = if self.value > 0.0 { rounded(value / self.value) } else { 0.0 };
-        self.peer.insert(peer.to_owned(), Peer { value, ratio });
+        self.peer.insert(peer.to_owned(), Peer { value: rounded(value), ratio });
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measures an xDS control plane with thousands of simulated Envoys and a real Consul.
+//! Measures an xDS control plane with thousands of simulated Envoys and a real Consul, and the API gateway.
 //!
 //! In: a scenario and its size. Out: figures. `fleet` is the program; `docs/benchmarks.md` says how to read them.
 //!
@@ -8,6 +8,7 @@
 //! | [`fleet`], [`board`] | all of them, and what they see |
 //! | [`consul`], [`contender`], [`usage`] | the real parts, and what they cost |
 //! | [`stage`], [`scenario`], [`plan`] | what is measured |
+//! | [`gateway`], [`echo`] | the API gateway, and the service behind it |
 //! | [`figures`] | what came out |
 //!
 //! **Invariants**: everything that is started ends with the run; no figure comes from the server itself.
@@ -15,8 +16,10 @@
 pub mod board;
 pub mod consul;
 pub mod contender;
+pub mod echo;
 pub mod figures;
 pub mod fleet;
+pub mod gateway;
 pub mod http2;
 pub mod node;
 pub mod plan;

@@ -5,15 +5,17 @@
 #![expect(clippy::print_stdout, reason = "a program that people read")]
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use bench::contender::{self, Contender};
 use bench::figures::{self, Figure};
+use bench::gateway::{self, Part};
 use bench::plan::{self, Scenario};
 use bench::stage::Setup;
 
-/// Measures an xDS control plane with thousands of simulated Envoys and a real Consul.
+/// Measures an xDS control plane with thousands of simulated Envoys and a real Consul, and an API gateway.
 #[derive(Debug, Parser)]
 #[command(name = "fleet")]
 struct Cli {
@@ -39,6 +41,19 @@ enum Command {
     Document(One),
     /// From Consul to one real Envoy.
     Envoy(One),
+    /// What proofs and conversion cost at a gateway; written to target/bench/gateway.json.
+    Gateway(Gateway),
+}
+
+/// The gateway.
+#[derive(Debug, clap::Args)]
+struct Gateway {
+    /// What is measured.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["auth", "unary", "stream"])]
+    parts: Vec<Part>,
+    /// How long a round of a contender takes, in milliseconds.
+    #[arg(long, default_value_t = 2000)]
+    round_ms: u64,
 }
 
 /// One scenario.
@@ -72,6 +87,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Peers => {
             return all("peers.json", &[Contender::Baseline, Contender::Debounced]).await;
         }
+        Command::Gateway(gateway) => return measure_gateway(&gateway).await,
         Command::Event(one) => (Scenario::Event(one.setup, one.events), one.contenders),
         Command::Memory(one) => (Scenario::Memory(one.setup), one.contenders),
         Command::Storm(one) => (Scenario::Storm(one.setup), one.contenders),
@@ -83,6 +99,15 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     for contender in contenders {
         println!("{}\n{}\n", contender.name(), figures::table(&scenario.measure(contender).await?));
     }
+    Ok(())
+}
+
+async fn measure_gateway(gateway: &Gateway) -> anyhow::Result<()> {
+    let file = contender::output_dir()?.join("gateway.json");
+    let round = Duration::from_millis(gateway.round_ms);
+    let figures = gateway::measure(&gateway.parts, round).await?;
+    figures::write(&figures, &file)?;
+    println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
     Ok(())
 }
 

@@ -29,14 +29,18 @@ pub(super) fn remove() -> HttpFilter {
 
 /// Which headers those are. Applications that read headers as CGI does take `_` for `-`, so both go.
 pub(super) fn removed(checkpoint: &Checkpoint) -> (&'static str, Any) {
-    let names: Vec<String> =
-        checkpoint.identity_headers.iter().map(|name| expression(name)).collect();
+    let names = checkpoint.identity_headers.iter().map(String::as_str);
+    let mutations = Some(mutations(removal(names)));
+    (IDENTITY, pack(&HeaderMutation { mutations, ..Default::default() }))
+}
+
+/// Removes headers of these names, however they are spelt.
+pub(super) fn removal<'a>(names: impl Iterator<Item = &'a str>) -> Action {
+    let names: Vec<String> = names.map(expression).collect();
     let pattern =
         MatchPattern::SafeRegex(RegexMatcher { regex: names.join("|"), ..Default::default() });
     let matcher = StringMatcher { match_pattern: Some(pattern), ..Default::default() };
-    let remove = Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(matcher) });
-    let mutations = Some(mutations(remove));
-    (IDENTITY, pack(&HeaderMutation { mutations, ..Default::default() }))
+    Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(matcher) })
 }
 
 /// A header's name as a regular expression.

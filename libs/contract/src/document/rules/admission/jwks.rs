@@ -109,7 +109,7 @@ mod tests {
     fn a_set_is_usable_when_one_of_its_keys_is() {
         for set in [
             r#"{"keys": [{"kty": "RSA", "n": "@N", "e": "AQAB"}]}"#,
-            r#"{"keys": [{"kty": "RSA", "alg": "RSA-OAEP", "n": "@N", "e": "AQAB"}, {"kty": "RSA", "kid": "a", "alg": "PS256", "n": "@N", "e": "AQAB="}]}"#,
+            r#"{"keys": [{"kty": "RSA", "alg": "RSA-OAEP", "n": "@N", "e": "AQAB"}, {"kty": "RSA", "kid": "a", "alg": "PS256", "n": "@N", "e": "AQAB"}]}"#,
             r#"{"keys": [7, {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
         ] {
             assert_eq!(check(&set.replace("@N", &modulus())), Ok(()), "{set}");

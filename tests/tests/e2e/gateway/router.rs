@@ -61,10 +61,11 @@ impl Edge {
         scene.answers("/trading/orders/7", 200, "instance").await;
         let (first, second) = (Authority::new(), Authority::new());
         let certificates = [SHOP, DESK].map(|host| files(scene.dir(), host));
-        first.issue(SHOP, &certificates[0]);
-        first.issue(DESK, &certificates[1]);
+        let [shop, desk] = &certificates;
+        first.issue(SHOP, shop);
+        first.issue(DESK, desk);
         let (plain, tls) = (local(), local());
-        let shop = certificates[0].clone();
+        let shop = shop.clone();
         let certificates = certificates.to_vec();
         let setup = RouterSetup {
             tls: Some(RouterTls { port: tls.port(), certificates, http3: true }),

@@ -6,13 +6,10 @@
 //! `x-forwarded-prefix` and the mesh's own headers are what the mesh says.
 
 use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER, CONVERT_HEADER};
-use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation as Mutation;
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::Action;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
-use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{
-    HeaderMutation, Mutations,
-};
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::HeaderMutation;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 
 use super::identity;
@@ -41,14 +38,12 @@ pub(super) fn filter(trusted_hops: u32) -> HttpFilter {
         0 => (&OF_PROXIES[..], HeaderAppendAction::OverwriteIfExistsOrAdd),
         _ => (&[][..], HeaderAppendAction::AddIfAbsent),
     };
-    let actions = [
-        identity::removal(OURS.iter().chain(foreign).copied()),
+    let said = [
         set("x-forwarded-for", CLIENT, HeaderAppendAction::OverwriteIfExistsOrAdd),
         set(FORWARDED_HOST, "%REQ(:AUTHORITY)%", host),
     ];
-    let request_mutations =
-        actions.into_iter().map(|action| Mutation { action: Some(action) }).collect();
-    let mutations = Mutations { request_mutations, ..Default::default() };
+    let removals = identity::removals(OURS.iter().chain(foreign).copied());
+    let mutations = identity::mutations(removals.chain(said));
     let config = HeaderMutation { mutations: Some(mutations), ..Default::default() };
     super::filter("mesh.clients", &config)
 }

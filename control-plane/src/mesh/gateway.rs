@@ -9,12 +9,13 @@ use contract::registration::{Protocol, Track};
 use contract::system::{HostName, Redirect, RouteMatch, ValueMatch};
 
 use crate::mesh::egress::answer;
+use crate::mesh::hops::{self, Hop};
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forward, Forwarding,
-    HeaderCondition, MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule,
-    RouteTable, RouteTo, ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing,
-    requests, spelling,
+    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORGED_BY_CLIENTS, FORGED_BY_SYSTEMS,
+    FORWARDED_PREFIX, Forward, Forwarding, HeaderCondition, MESH_DOMAIN, MeshModel, Origin,
+    PathMatch, Requests, Rewrite, RouteRule, RouteTable, RouteTo, ServiceModel, SystemModel,
+    Treatment, VirtualHost, admission, listing, requests, spelling,
 };
 
 /// The table for other Systems.
@@ -31,7 +32,8 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName, app: Option<&ServiceName
         let guard = callers_guard(system);
         let host = |host: String, routes: Vec<RouteRule>| {
             let last = nothing_here(name, &host);
-            let routes = guard.iter().cloned().chain(routes).chain([last]).collect();
+            let first = guard.iter().cloned().chain([hops::guard(name)]);
+            let routes = first.chain(routes).chain([last]).collect();
             VirtualHost { name: host.clone(), domains: vec![host], routes, names_caller: None }
         };
         let exposed = || system.routes.iter().filter(|route| route.is_for_systems());
@@ -57,7 +59,8 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName, app: Option<&ServiceName
         routes: vec![answer(404, body, origin)],
         names_caller: None,
     });
-    RouteTable { name: MESH_TABLE, hosts, strips_caller: false }
+    let hop = Some(Hop::Next(name.clone()));
+    RouteTable { name: MESH_TABLE, hosts, strips: FORGED_BY_SYSTEMS, hop }
 }
 
 /// What the Router's clients reach: the same routes, each behind what its `auth` asks for.
@@ -85,7 +88,8 @@ pub fn ingress_table(
     let anywhere: Vec<&ExposedRoute> =
         routes.iter().filter(|route| route.matches.hosts.is_empty()).collect();
     hosts.push(host("all".to_owned(), vec!["*".to_owned()], &anywhere));
-    RouteTable { name: INGRESS_TABLE, hosts, strips_caller: true }
+    let hop = Some(Hop::First(system_name.clone()));
+    RouteTable { name: INGRESS_TABLE, hosts, strips: FORGED_BY_CLIENTS, hop }
 }
 
 /// Hosts that some route names, each with what is to be had there: hosts with equal routes together.
@@ -159,7 +163,7 @@ pub fn application_table(model: &MeshModel, name: &SystemName) -> RouteTable {
         names_caller: None,
     };
     let hosts = http.map(host).chain(own).chain([unknown]).collect();
-    RouteTable { name: APPLICATION_TABLE, hosts, strips_caller: false }
+    RouteTable { name: APPLICATION_TABLE, hosts, strips: &[], hop: None }
 }
 
 /// What the gateway itself tells the application behind it.

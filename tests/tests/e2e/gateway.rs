@@ -3,5 +3,7 @@
 mod auth;
 mod conversion;
 mod expressions;
+mod relay;
+mod router;
 pub(crate) mod routes;
 mod spelling;

@@ -65,7 +65,9 @@ fn routes(query: &BTreeMap<String, String>) -> (StatusCode, Json<Value>) {
     let conversions = json!(["quotes quotes.v1.Quotes"]);
     (
         StatusCode::OK,
-        Json(json!([{"system": "trading", "routes": routes, "conversions": conversions}])),
+        Json(
+            json!([{"system": "trading", "routes": routes, "conversions": conversions, "servers": [], "ways": {}, "rest": []}]),
+        ),
     )
 }
 

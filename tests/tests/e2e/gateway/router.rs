@@ -1,4 +1,5 @@
 //! What clients meet first: certificates, HTTP/3, who they are said to be, what is too much, and closed Systems.
+#![expect(clippy::indexing_slicing, reason = "a test's failure is a panic")]
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};

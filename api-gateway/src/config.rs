@@ -166,3 +166,23 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
         admin: raw.admin.listen,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_has_every_default_and_can_be_used() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml");
+        assert_eq!(load::<RawConfig>(Some(&example)).unwrap(), RawConfig::default());
+        Config::read(Some(&example), &Addresses::default()).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_others_can_reach_is_refused() {
+        let addresses =
+            Addresses { listen: Some(SocketAddr::from(([0, 0, 0, 0], 1))), ..Addresses::default() };
+        let error = Config::read(None, &addresses).unwrap_err().to_string();
+        assert!(error.contains("listen: 0.0.0.0:1 is not on loopback"), "{error}");
+    }
+}

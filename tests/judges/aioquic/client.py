@@ -15,6 +15,7 @@ from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3.connection import H3_ALPN, H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated
 
 DEADLINE = 10
 
@@ -30,6 +31,8 @@ class Client(QuicConnectionProtocol):
         self.done = asyncio.get_running_loop().create_future()
 
     def quic_event_received(self, event):
+        if isinstance(event, ConnectionTerminated) and event.reason_phrase:
+            print("the connection ended:", event.reason_phrase, file=sys.stderr)
         for answer in self.http.handle_event(event):
             if isinstance(answer, HeadersReceived):
                 pairs = ((name.decode(), value.decode()) for name, value in answer.headers)

@@ -438,3 +438,18 @@ fn a_route_that_an_earlier_one_leaves_nothing_is_refused_and_a_doubtful_one_told
         ]
     );
 }
+
+#[test]
+fn a_closed_system_says_something_short() {
+    let of = |message: &str| problems(&format!("maintenance: {{message: {message}}}\n"));
+    assert_eq!(of("Back at 10:00"), <[String; 0]>::default());
+    assert_eq!(of(&"x".repeat(2048)), <[String; 0]>::default());
+    for (message, problem) in [
+        ("' '", "maintenance.message: say what clients shall read"),
+        (&"ä".repeat(1025), "maintenance.message: 2050 bytes: at most 2048"),
+        (r#""a\eb""#, "maintenance.message: a message is text"),
+    ] {
+        let found = of(message);
+        assert!(found.iter().any(|found| found.contains(problem)), "{message}: {found:?}");
+    }
+}

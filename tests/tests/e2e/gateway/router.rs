@@ -1,7 +1,6 @@
 //! What clients meet first: certificates, HTTP/3, who they are said to be, what is too much, and closed Systems.
-#![expect(clippy::indexing_slicing, reason = "a test's failure is a panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use lab::parts;
 use lab::placer::ServiceSpec;
 use lab::process::{self, Program};
 use lab::world::RouterSetup;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -60,7 +59,7 @@ impl Edge {
         scene.world.place(&services).await.unwrap();
         scene.world.apply("trading", DOCUMENT).await.unwrap();
         scene.answers("/trading/orders/7", 200, "instance").await;
-        let (first, second) = (Authority::new(), Authority::new());
+        let (first, second) = (Authority::new("first"), Authority::new("second"));
         let certificates = [SHOP, DESK].map(|host| files(scene.dir(), host));
         let [shop, desk] = &certificates;
         first.issue(SHOP, shop);
@@ -130,15 +129,15 @@ async fn plain_port(edge: &Edge) {
 async fn protocols(edge: &Edge) {
     let advertised = format!("h3=\":{}\"; ma=86400", edge.tls.port());
     for version in [Version::One, Version::Two] {
-        let mut shown = Vec::new();
+        let mut shown = BTreeSet::new();
         for host in [SHOP, DESK] {
             let mut connection = edge.browser.connect(host, version).await.unwrap();
             let answer = connection.get("/orders/7", &[]).await.unwrap();
             assert_eq!(answer.status, 200, "{version:?} {host}: {}", answer.text());
             assert_eq!(text(&answer, "alt-svc"), advertised);
-            shown.push(connection.certificate.clone());
+            shown.insert(connection.certificate.to_vec());
         }
-        assert_ne!(shown[0], shown[1], "each host has its certificate");
+        assert_eq!(shown.len(), 2, "each host has its certificate");
     }
 }
 
@@ -157,10 +156,11 @@ async fn quic(edge: &Edge, python: &Path, trusted: &Authority) {
         "x-mesh-consumer=mallory".to_owned(),
     ]);
     let said: Value = serde_json::from_str(&process::run(&client).await.unwrap()).unwrap();
-    assert_eq!(said["headers"][":status"], "200", "{said}");
-    let seen: Value = serde_json::from_str(said["body"].as_str().unwrap()).unwrap();
-    assert_eq!(seen["x-forwarded-proto"], "https");
-    assert_eq!(seen["x-mesh-consumer"], Value::Null);
+    assert_eq!(said.pointer("/headers/:status"), Some(&json!("200")), "{said}");
+    let body = said.pointer("/body").and_then(Value::as_str).unwrap();
+    let seen: BTreeMap<String, String> = serde_json::from_str(body).unwrap();
+    assert_eq!(seen.get("x-forwarded-proto").map(String::as_str), Some("https"));
+    assert_eq!(seen.get("x-mesh-consumer"), None);
 }
 
 /// Requests at a steady pace while a certificate is renewed: on one connection, and on new ones.
@@ -190,6 +190,9 @@ impl Traffic {
     }
 }
 
+/// Requests of each kind, some of them after the last renewal.
+const AT_LEAST: usize = 40;
+
 async fn drive(
     browser: Browser,
     version: Version,
@@ -200,7 +203,7 @@ async fn drive(
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut connection = browser.connect(SHOP, version).await.unwrap();
     let mut outcomes = Vec::new();
-    while !*stopped.borrow() {
+    while !*stopped.borrow() || outcomes.len() < AT_LEAST {
         pace.tick().await;
         let exchange = async {
             if !stays {
@@ -248,7 +251,7 @@ async fn renewal(edge: &Edge) {
     })
     .await;
     let answered = traffic.finish().await;
-    assert!(answered > 20, "{answered} requests");
+    assert!(answered >= 3 * AT_LEAST, "{answered} requests");
 }
 
 /// What services are told of a client, and what a client cannot tell them.
@@ -334,12 +337,13 @@ async fn too_much(edge: &Edge) {
     let names: Vec<String> = (0..120).map(|number| format!("x-filler-{number}")).collect();
     let own = edge.scene.world.router_address();
     let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
-    let (large, too_large) = ("x".repeat(50 * 1024), "x".repeat(70 * 1024));
+    let (short, long) = ("x".repeat(50 * 1024), "x".repeat(70 * 1024));
+    let few: Vec<(&str, &str)> = many.iter().take(70).copied().collect();
     for (headers, status) in [
-        (&many[..70], 200),
-        (&many[..], 431),
-        (&[("x-filler", large.as_str())][..], 200),
-        (&[("x-filler", too_large.as_str())][..], 431),
+        (few.as_slice(), 200),
+        (many.as_slice(), 431),
+        (&[("x-filler", short.as_str())][..], 200),
+        (&[("x-filler", long.as_str())][..], 431),
     ] {
         let answer = edge.ask(own, "/trading/orders/7", headers).await;
         assert_eq!(answer.status, status, "{} headers: {}", headers.len(), answer.text());

@@ -11,7 +11,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use lab::http::Answer;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, crypto};
@@ -26,8 +28,8 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::default();
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = named(CertificateParams::default(), name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
@@ -43,12 +45,19 @@ impl Authority {
     /// a rename. Gives the certificate.
     pub(crate) fn issue(&self, host: &str, files: &CertificateFiles) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([host.to_owned()]).unwrap();
+        let params = named(CertificateParams::new([host.to_owned()]).unwrap(), host);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         put(&files.key, &key.serialize_pem());
         put(&files.chain, &certificate.pem());
         certificate.der().clone()
     }
+}
+
+/// OpenSSL takes a certificate whose subject is its issuer's for one that signs itself.
+fn named(mut params: CertificateParams, name: &str) -> CertificateParams {
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 /// Writes a file and renames it to its place.

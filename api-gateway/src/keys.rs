@@ -1,6 +1,6 @@
 //! The API keys that this gateway knows.
 //!
-//! In: the records below `mesh/keys/` of Consul's KV, read by [`follow`]. Out: [`KeyTable`]s, and whom a key belongs to.
+//! In: the records below `mesh/keys/` of Consul's KV, read by `follow`. Out: [`KeyTable`]s, and whom a key belongs to.
 //!
 //! **Invariants**: what was read stays while Consul is away; before anything was read no key is judged; a record that
 //! cannot be read lets nobody in and harms no other.

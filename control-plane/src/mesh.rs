@@ -12,6 +12,7 @@
 //! split      tracks, retries by method      explain   the same, for people, with origins
 //! words      requests and rules, for people
 //! listing    what a System exposes, for people and for the application behind the gateway
+//! hops       requests in a circle       maintenance what the Router says for a closed System
 //! proxyless  an egress table for clients that have no proxy
 //! ```
 //!
@@ -25,12 +26,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::api::Problem;
-use contract::gateway::Conversion;
+use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER, CONVERT_HEADER, Conversion};
 use contract::name::{ServiceKey, ServiceName, SystemName};
 use contract::node::CertificateFiles;
 use contract::registration::{Protocol, Track};
 use contract::system::{
-    Answer, Cors, HeaderChanges, Redirect, RetryOn, RouteMatch, SystemDocument, ValueMatch,
+    Answer, Cors, HeaderChanges, Maintenance, Redirect, RetryOn, RouteMatch, SystemDocument,
+    ValueMatch,
 };
 
 use crate::catalog::CatalogSnapshot;
@@ -40,8 +42,10 @@ pub mod egress;
 pub mod explain;
 pub mod exposure;
 pub mod gateway;
+pub mod hops;
 pub mod listeners;
 pub mod listing;
+pub mod maintenance;
 pub mod model;
 pub mod policy;
 pub mod proxyless;
@@ -237,6 +241,8 @@ pub struct Entrance {
     pub has_ingress: bool,
     /// Whether it has a document, without which the Router lets nothing in.
     pub has_document: bool,
+    /// What the Router answers in its place.
+    pub maintenance: Option<Arc<Maintenance>>,
 }
 
 /// Where something comes from: a registration, a line of a document, or a default.
@@ -356,8 +362,10 @@ pub struct RouteTable {
     pub name: &'static str,
     /// By host name; the last resort has the domain `*`.
     pub hosts: Vec<VirtualHost>,
-    /// Whether headers that say who calls are removed: the listener faces those who might forge them.
-    pub strips_caller: bool,
+    /// Headers that those who call here have no right to.
+    pub strips: &'static [&'static str],
+    /// What it adds to the list of Systems that a request has been in.
+    pub hop: Option<hops::Hop>,
 }
 
 /// Routes of some host names.
@@ -511,6 +519,13 @@ pub struct Forward {
 pub const CALLER_SYSTEM: &str = "x-mesh-caller-system";
 /// Header that names the calling service.
 pub const CALLER_SERVICE: &str = "x-mesh-caller-service";
+/// What clients may not say of themselves. How they proved who they are is told by filters, which take out what they say.
+pub const FORGED_BY_CLIENTS: &[&str] = &[CALLER_SYSTEM, CALLER_SERVICE, CONVERT_HEADER];
+/// What an application may not say of itself to its own System or another; its sidecar writes who it is.
+pub const FORGED_BY_APPLICATIONS: &[&str] =
+    &[CALLER_SYSTEM, CALLER_SERVICE, CONSUMER_HEADER, AUTH_HEADER, CONVERT_HEADER];
+/// What another System may not say: only a gateway's own listener for the Router proves it.
+pub const FORGED_BY_SYSTEMS: &[&str] = &[CONSUMER_HEADER, AUTH_HEADER, CONVERT_HEADER];
 /// Header that asks for a track when the document names none.
 pub const TRACK_HEADER: &str = "x-mesh-track";
 /// Header in which the Router says what it took off a path.

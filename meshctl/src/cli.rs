@@ -2,7 +2,10 @@
 //!
 //! In: arguments. Out: the chosen command's outcome. Called by `main`.
 
+use std::time::Duration;
+
 use clap::{Args, Parser, Subcommand};
+use lab::demo::token::{Claims, mint};
 
 use crate::apply;
 use crate::bootstrap;
@@ -48,7 +51,10 @@ enum Command {
 /// Envoy and Consul are brought by `make setup`; without a Consul the demo runs on the file registry and says so.
 /// Ctrl-C ends everything it started.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct DemoArgs {
+    #[command(subcommand)]
+    what: Option<DemoWhat>,
     /// Drive it, check every path and move, print a table of checks, and end.
     #[arg(long)]
     once: bool,
@@ -58,6 +64,28 @@ struct DemoArgs {
     /// Let the proxies speak the state-of-the-world variant of xDS.
     #[arg(long)]
     sotw: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum DemoWhat {
+    Token(TokenArgs),
+}
+
+/// Print a token that the demo's customers' route takes. Its key is public: it proves nothing to anyone else.
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// Who calls.
+    #[arg(long, default_value = "alice")]
+    subject: String,
+    /// For whom the token is.
+    #[arg(long, default_value = lab::demo::token::AUDIENCE)]
+    audience: String,
+    /// What the caller may do: words with spaces between.
+    #[arg(long, default_value = "")]
+    scope: String,
+    /// How long it is good, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    lifetime: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,13 +147,23 @@ impl Cli {
                 show::explain(&args.proxy, &args.api, args.output, console).await
             }
             Command::Bootstrap(args) => console.print(&bootstrap::run(*args)?),
+            Command::Demo(DemoArgs { what: Some(DemoWhat::Token(args)), .. }) => {
+                token(args, console)
+            }
             Command::Demo(args) => demo(args).await,
         }
     }
 }
 
+fn token(args: TokenArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let TokenArgs { subject, audience, scope, lifetime } = args;
+    let lifetime = Duration::from_secs(lifetime);
+    let token = mint(&Claims { subject, audience, scope, lifetime });
+    console.print(&format!("{}\n", token.map_err(|e| Failure::Refused(lab::chain(&e)))?))
+}
+
 async fn demo(args: DemoArgs) -> Result<(), Failure> {
-    let DemoArgs { once, router_port, sotw } = args;
+    let DemoArgs { once, router_port, sotw, .. } = args;
     let options = lab::demo::DemoOptions { once, router_port, sotw, parts: None };
     match lab::demo::run(options).await {
         Ok(true) => Ok(()),

@@ -6,7 +6,7 @@
 //! **Invariants**: a key's secret is printed when it is made and nowhere else; records are written with check-and-set
 //! only; a record is never deleted, so that its owner is told "revoked" and not "unknown".
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use contract::keys::{Key, KeyFolder, KeyRecord};
 use contract::name::SystemName;
 use serde::Serialize;
@@ -80,7 +80,8 @@ struct CreateArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["at", "in", "never"])]
+#[group(skip)]
+#[command(group(ArgGroup::new("end").required(true).args(["at", "in", "never"])))]
 struct ExpireArgs {
     /// The key's id, or the whole key.
     id: Id,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Args, Subcommand, ValueEnum};
 use contract::api::{Explanation, Problem, ProxyView, ServiceView, Status, SystemView};
+use contract::gateway::GatewayRoutes;
 use contract::name::SystemName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +46,18 @@ pub struct OutputArgs {
 pub enum Listing {
     /// Systems: what each exposes, to whom, and whether a document is in force.
     Systems,
+    /// Routes: which requests a System's gateway takes, where they go, and who may send them.
+    ///
+    /// In the order of matching: the first that takes a request decides.
+    #[command(after_help = "\
+Examples:
+  meshctl get routes
+  meshctl get routes trading
+  meshctl get routes trading -o json")]
+    Routes {
+        /// Of this System alone.
+        system: Option<SystemName>,
+    },
     /// Services with the health of their instances.
     Services {
         /// One row per instance.
@@ -85,6 +98,22 @@ pub async fn list(
             let answers = replicas.ask::<Vec<SystemView>>("/v1/systems", console).await?;
             let systems = agreed(answers, |system| system.name.clone(), console)?;
             print(&systems, output, console, || tables::systems(&systems, width))
+        }
+        Listing::Routes { system } => {
+            let path = match system {
+                Some(system) => format!("/v1/routes?system={system}"),
+                None => "/v1/routes".to_owned(),
+            };
+            let answers = replicas.ask::<Vec<GatewayRoutes>>(&path, console).await?;
+            if let Some(system) = system
+                && answers.iter().all(|answer| answer.value.is_none())
+            {
+                return Err(Failure::Refused(format!(
+                    "no control plane that answers knows a System {system}: see meshctl get systems"
+                )));
+            }
+            let routes = agreed(answers, |routes| routes.system.clone(), console)?;
+            print(&routes, output, console, || tables::routes(&routes, width))
         }
         Listing::Services { instances } => {
             let answers = replicas.ask::<Vec<ServiceView>>("/v1/services", console).await?;

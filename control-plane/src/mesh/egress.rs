@@ -8,8 +8,9 @@ use contract::upstreams::{Upstream, Upstreams};
 
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, Caller, ExternalModel, Forward, MESH_DOMAIN, MeshModel, Origin, Requests,
-    RouteRule, RouteTable, ServiceModel, SystemModel, Target, Treatment, VirtualHost, policy,
+    Action, Admission, Caller, ExternalModel, FORGED_BY_APPLICATIONS, Forward, MESH_DOMAIN,
+    MeshModel, Origin, Requests, RouteRule, RouteTable, ServiceModel, SystemModel, Target,
+    Treatment, VirtualHost, policy,
 };
 
 /// The egress route table's name at the proxy.
@@ -46,7 +47,10 @@ pub fn build(model: &MeshModel, caller: &Caller, narrowed: Option<&Narrowed>) ->
     }
     let mut hosts: Vec<VirtualHost> = egress.hosts.into_values().collect();
     hosts.push(unknown_name(caller, narrowed));
-    Egress { table: RouteTable { name: TABLE, hosts, strips_caller: false }, tcp: egress.tcp }
+    Egress {
+        table: RouteTable { name: TABLE, hosts, strips: FORGED_BY_APPLICATIONS, hop: None },
+        tcp: egress.tcp,
+    }
 }
 
 struct Builder<'a> {

@@ -9,11 +9,13 @@ use contract::registration::{Protocol, Track};
 use contract::system::{HostName, Redirect, RouteMatch, ValueMatch};
 
 use crate::mesh::egress::answer;
+use crate::mesh::hops::{self, Hop};
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forwarding, HeaderCondition,
-    MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule, RouteTable, RouteTo,
-    ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing, requests, spelling,
+    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORGED_BY_CLIENTS, FORGED_BY_SYSTEMS,
+    FORWARDED_PREFIX, Forward, Forwarding, HeaderCondition, MESH_DOMAIN, MeshModel, Origin,
+    PathMatch, Requests, Rewrite, RouteRule, RouteTable, RouteTo, ServiceModel, SystemModel,
+    Treatment, VirtualHost, admission, listing, requests, spelling,
 };
 
 /// The table for other Systems.
@@ -30,7 +32,8 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName, app: Option<&ServiceName
         let guard = callers_guard(system);
         let host = |host: String, routes: Vec<RouteRule>| {
             let last = nothing_here(name, &host);
-            let routes = guard.iter().cloned().chain(routes).chain([last]).collect();
+            let first = guard.iter().cloned().chain([hops::guard(name)]);
+            let routes = first.chain(routes).chain([last]).collect();
             VirtualHost { name: host.clone(), domains: vec![host], routes, names_caller: None }
         };
         let exposed = || system.routes.iter().filter(|route| route.is_for_systems());
@@ -56,7 +59,8 @@ pub fn mesh_table(model: &MeshModel, name: &SystemName, app: Option<&ServiceName
         routes: vec![answer(404, body, origin)],
         names_caller: None,
     });
-    RouteTable { name: MESH_TABLE, hosts, strips_caller: false }
+    let hop = Some(Hop::Next(name.clone()));
+    RouteTable { name: MESH_TABLE, hosts, strips: FORGED_BY_SYSTEMS, hop }
 }
 
 /// What the Router's clients reach: the same routes, each behind what its `auth` asks for.
@@ -84,7 +88,8 @@ pub fn ingress_table(
     let anywhere: Vec<&ExposedRoute> =
         routes.iter().filter(|route| route.matches.hosts.is_empty()).collect();
     hosts.push(host("all".to_owned(), vec!["*".to_owned()], &anywhere));
-    RouteTable { name: INGRESS_TABLE, hosts, strips_caller: true }
+    let hop = Some(Hop::First(system_name.clone()));
+    RouteTable { name: INGRESS_TABLE, hosts, strips: FORGED_BY_CLIENTS, hop }
 }
 
 /// Hosts that some route names, each with what is to be had there: hosts with equal routes together.
@@ -113,20 +118,27 @@ fn ingress_rules(
     let mut rules = Vec::new();
     for (position, route) in routes.iter().enumerate() {
         rules.extend(spelling::guards(routes.get(..position).unwrap_or_default(), route));
-        rules.extend(preflight(route));
-        rules.extend(admission::guard(system, route, view.rules(route, None), app));
+        let own = view.rules(route, None);
+        rules.extend(preflight(route, &own));
+        rules.extend(admission::guard(system, route, own, app));
     }
     rules
 }
 
-/// What browsers ask first is answered by the CORS filter, before anyone must prove anything.
-fn preflight(route: &ExposedRoute) -> Option<RouteRule> {
+/// What browsers ask first is answered by the CORS filter, before anyone must prove anything. It acts on routes that
+/// forward alone, hence a target that gets nothing.
+fn preflight(route: &ExposedRoute, rules: &[RouteRule]) -> Option<RouteRule> {
     let cors = route.treatment.cors.clone()?;
-    let rule = answer(403, "pages of this origin may not call".to_owned(), route.origin.clone());
+    let target = rules.iter().find_map(|rule| match &rule.action {
+        Action::Forward(forward) => forward.targets.first(),
+        Action::Answer { .. } | Action::Page { .. } | Action::Redirect { .. } => None,
+    })?;
     Some(RouteRule {
         requests: requests::preflight(&route.matches),
+        admission: Admission::Open,
+        action: Action::Forward(Forward::to(target.0.clone())),
         treatment: Treatment { cors: Some(cors), ..Treatment::default() },
-        ..rule
+        origin: route.origin.clone(),
     })
 }
 
@@ -151,7 +163,7 @@ pub fn application_table(model: &MeshModel, name: &SystemName) -> RouteTable {
         names_caller: None,
     };
     let hosts = http.map(host).chain(own).chain([unknown]).collect();
-    RouteTable { name: APPLICATION_TABLE, hosts, strips_caller: false }
+    RouteTable { name: APPLICATION_TABLE, hosts, strips: &[], hop: None }
 }
 
 /// What the gateway itself tells the application behind it.
@@ -233,7 +245,8 @@ impl RouteRules<'_> {
         // The largest share's; of equal ones the first by name.
         let first = (0..others.len()).rev().max_by_key(|index| others.get(*index).map(|o| o.1));
         let Some((service, _)) = first.map(|index| others.remove(index)) else {
-            let missing: Vec<String> = route.services().map(ToString::to_string).collect();
+            let asked = route.services().filter(|name| only.is_none_or(|only| only == *name));
+            let missing: Vec<String> = asked.map(ToString::to_string).collect();
             return refuse(format!(
                 "service {} of System {} has no instance registered",
                 missing.join(", "),

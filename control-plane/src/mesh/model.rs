@@ -182,6 +182,11 @@ fn build_directory(systems: &BTreeMap<SystemName, Arc<SystemModel>>) -> Director
                 has_gateway: system.has_gateway,
                 has_ingress: system.has_ingress,
                 has_document: system.document.is_some(),
+                maintenance: system
+                    .document
+                    .as_ref()
+                    .and_then(|document| document.maintenance.clone())
+                    .map(Arc::new),
             },
         );
         for host in system.document.iter().flat_map(|document| &document.hosts) {

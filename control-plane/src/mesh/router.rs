@@ -4,11 +4,11 @@ use contract::name::SystemName;
 
 use crate::mesh::admission::closed;
 use crate::mesh::egress::answer;
-use crate::mesh::split;
 use crate::mesh::{
-    Action, Admission, Entrance, Forward, MeshModel, Origin, PathMatch, Requests, Rewrite,
-    RouteRule, RouteTable, Target, Treatment, VirtualHost, policy, spelling,
+    Action, Admission, Entrance, FORGED_BY_CLIENTS, Forward, MeshModel, Origin, PathMatch,
+    Requests, Rewrite, RouteRule, RouteTable, Target, Treatment, VirtualHost, policy, spelling,
 };
+use crate::mesh::{maintenance, split};
 
 /// The Router's table.
 pub const TABLE: &str = "router";
@@ -52,7 +52,7 @@ pub fn table(model: &MeshModel) -> RouteTable {
         routes,
         names_caller: None,
     });
-    RouteTable { name: TABLE, hosts, strips_caller: true }
+    RouteTable { name: TABLE, hosts, strips: FORGED_BY_CLIENTS, hop: None }
 }
 
 fn enter(
@@ -68,6 +68,9 @@ fn enter(
     };
     if !entrance.has_document {
         return refuse(403, closed(system));
+    }
+    if let Some(closed) = &entrance.maintenance {
+        return maintenance::rules(system, closed, path);
     }
     if !entrance.has_ingress {
         return refuse(

@@ -121,3 +121,63 @@ fn literal_start(matches: &RouteMatch) -> Option<(String, bool)> {
         PathMatch::Regex(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contract::document;
+
+    use super::*;
+    use crate::mesh::exposure::exposed_routes;
+    use crate::mesh::words;
+
+    /// The guards before the last of these routes, in words; `staff` is not `none`.
+    #[track_caller]
+    fn check(routes: &str, expected: &[&str]) {
+        let text = format!(
+            "kind: System\nname: a\nhosts: ['*.a.org']\nauth: {{staff: {{api_key: {{header: x-key, keys: mesh/keys/a}}}}}}\ndefault_auth: none\nroutes:\n{routes}"
+        );
+        let document = document::parse(&text, None).unwrap();
+        let (specs, services) = Default::default();
+        let routes = exposed_routes(Some(&document), &specs, &services, &mut Vec::new());
+        let all: Vec<&ExposedRoute> = routes.iter().collect();
+        let (last, earlier) = all.split_last().unwrap();
+        let guards: Vec<String> =
+            guards(earlier, last).iter().map(|rule| words::requests(&rule.requests)).collect();
+        assert_eq!(guards, expected, "{text}");
+    }
+
+    #[test]
+    fn a_wider_route_with_another_admission_gets_no_other_spelling() {
+        check(
+            "- {match: {prefix: /admin}, to: o, auth: staff}\n- {match: {prefix: /}, to: o}\n",
+            &["prefix /admin in other letters", r"prefix /, :path fits [^?]*;.*"],
+        );
+        check(
+            "- {match: {template: '/u/{id}/keys', methods: [GET]}, to: o, auth: staff}\n- {match: {prefix: /u}, to: o}\n",
+            &["regex (?i)/u/[!-.0-~]+/keys, GET", r"prefix /u, :path fits [^?]*;.*"],
+        );
+        check(
+            "- {match: {path: /api/admin}, to: o, auth: staff}\n- {match: {prefix: /API}, to: o}\n",
+            &["path /api/admin in other letters", r"prefix /API, :path fits [^?]*;.*"],
+        );
+        check(
+            "- {match: {path: /admin}, to: o, auth: staff}\n- {match: {regex: '/[a-zA-Z]+'}, to: o}\n",
+            &["path /admin in other letters", r"regex /[a-zA-Z]+, :path fits [^?]*;.*"],
+        );
+    }
+
+    #[test]
+    fn nothing_is_guarded_without_two_admissions_or_where_the_document_names_the_spelling() {
+        for routes in [
+            "- {match: {prefix: /admin}, to: o}\n- {match: {prefix: /}, to: o}\n",
+            "- {match: {prefix: /admin}, to: o, auth: staff}\n- {match: {prefix: /other}, to: o}\n",
+            "- {match: {prefix: /admin}, to: o, auth: staff}\n- {match: {prefix: /Admin}, to: o}\n",
+            "- {match: {prefix: /admin}, to: o, auth: staff}\n- {match: {prefix: /ADMIN/open}, to: o}\n",
+            "- {match: {prefix: /admin}, to: o, auth: staff}\n- {match: {path: /ADMIN}, to: o}\n",
+            "- {match: {prefix: /x, hosts: [b.a.org]}, to: o, auth: staff}\n- {match: {prefix: /, hosts: [c.a.org]}, to: o}\n",
+            "- {match: {prefix: /users}, to: o, auth: staff}\n- {match: {template: '/orders/{id}'}, to: o}\n",
+        ] {
+            check(routes, &[]);
+        }
+    }
+}

@@ -39,10 +39,13 @@ pub struct GatewayRoutes {
     /// Every conversion of these routes once, sorted.
     pub conversions: Vec<Conversion>,
     /// Where the Router's clients reach it, as references without a scheme: `//trading.example.com`, `/trading`.
+    #[serde(default)]
     pub servers: Vec<String>,
     /// The System's ways to prove who calls.
+    #[serde(default)]
     pub ways: BTreeMap<String, AuthWay>,
     /// The routes that convert, in the order in which they are matched.
+    #[serde(default)]
     pub rest: Vec<RestRoute>,
 }
 

@@ -5,6 +5,7 @@
 //! | [`mesh`] | what is placed, and the Systems' documents |
 //! | [`paths`] | a request along each path through the mesh, and what each must answer |
 //! | [`moves`] | moves, scaling and a killed control plane under load, and the same without draining |
+//! | [`token`] | tokens of the demo's identity provider |
 //! | [`checks`] | the table at the end |
 //!
 //! Interactive, it shows what to try and keeps running until Ctrl-C; with [`DemoOptions::once`] it drives itself.
@@ -16,6 +17,7 @@ use comfy_table::{Table, presets};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::parts::Parts;
+use crate::placer::Allocation;
 use crate::world::{World, WorldOptions};
 use crate::{LabError, ports};
 
@@ -23,6 +25,7 @@ pub mod checks;
 pub mod mesh;
 pub mod moves;
 pub mod paths;
+pub mod token;
 
 use checks::Checks;
 
@@ -91,18 +94,19 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
     for (system, document) in mesh::DOCUMENTS {
         world.apply(system, document).await?;
     }
+    let key = mesh::api_key(&world, &wanted.parts).await?;
     println!("{}", instances(&world));
     if options.once {
         let mut checks = Checks::default();
         println!("Asking along every path …");
-        paths::check(&world, &mut checks).await;
+        paths::check(&world, key.as_deref(), &mut checks).await;
         println!("Moving, scaling and killing under load, about 20 s …");
         moves::check(&mut world, &mut checks).await;
         world.stop().await?;
         println!("\n{checks}");
         return Ok(checks.failed() == 0);
     }
-    println!("{}", invitation(&world, &wanted.parts, options.router_port));
+    println!("{}", invitation(&world, &wanted.parts, key.as_deref(), options.router_port));
     std::future::pending().await
 }
 
@@ -124,7 +128,7 @@ fn instances(world: &World) -> Table {
     table
 }
 
-fn invitation(world: &World, parts: &Parts, port: u16) -> String {
+fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16) -> String {
     let apis: Vec<String> =
         world.control_planes.iter().map(|one| format!("http://{}", one.api())).collect();
     let apis = apis.join(",");
@@ -134,6 +138,12 @@ fn invitation(world: &World, parts: &Parts, port: u16) -> String {
     let router = format!("http://127.0.0.1:{port}");
     let meshctl = parts.ours.join("meshctl");
     let meshctl = meshctl.display();
+    let key = key.map_or_else(
+        || "    (needs a Consul to keep its hash; there is none here)".to_owned(),
+        |key| format!("    curl -H 'x-api-key: {key}' {router}/trading/partners/7"),
+    );
+    let pages = world.instances_of("trading-gateway").find_map(Allocation::app_admin);
+    let pages = pages.map_or_else(String::new, |(_, admin)| format!("    http://{admin}/docs/\n"));
     format!(
         "
   Through the Router, its gateway and a sidecar to orders; the same by host:
@@ -144,11 +154,18 @@ fn invitation(world: &World, parts: &Parts, port: u16) -> String {
   orders calls orders through its sidecar; then a name that nobody has:
     curl {router}/trading/call/orders/orders/7
     curl {router}/trading/call/nobody/x
+  quotes speaks gRPC; its System's gateway offers it as REST, one answer and a stream:
+    curl {router}/trading/v1/quotes/7203
+    curl -N {router}/trading/v1/quotes/7203:watch
+{pages}  With a token, and with an API key (without them: 401):
+    curl -H \"Authorization: Bearer $({meshctl} demo token)\" {router}/trading/customers/7
+{key}
   A System that lets nobody in yet:
     curl {router}/research/
   What the control planes know:
     {meshctl} get services --api {apis}
     {meshctl} get proxies --api {apis}
+    {meshctl} get routes trading --api {apis}
 {consul}
   Ctrl-C ends it and leaves nothing behind."
     )

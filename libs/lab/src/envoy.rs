@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use contract::node::ProxyRole;
+use contract::node::{ProxyRole, RouterTls};
 use http::Method;
 use serde_json::Value;
 
@@ -55,6 +55,10 @@ pub struct ProxySpec {
     pub xds: Vec<SocketAddr>,
     /// State of the world in place of delta.
     pub sotw: bool,
+    /// A router's encrypted listener.
+    pub tls: Option<RouterTls>,
+    /// Proxies before a router that are trusted to name the client.
+    pub trusted_hops: u32,
 }
 
 impl ProxySpec {
@@ -82,6 +86,16 @@ impl ProxySpec {
         flag("admin", Some(self.admin.to_string()));
         let xds: Vec<String> = self.xds.iter().map(ToString::to_string).collect();
         flag("xds", Some(xds.join(",")));
+        if let Some(tls) = &self.tls {
+            flag("https", Some(tls.port.to_string()));
+            for files in &tls.certificates {
+                flag("certificate", Some(format!("{}:{}", files.chain, files.key)));
+            }
+            args.extend(tls.http3.then(|| "--http3".to_owned()));
+        }
+        if self.trusted_hops > 0 {
+            args.extend(["--trusted-hops".to_owned(), self.trusted_hops.to_string()]);
+        }
         if self.sotw {
             args.push("--sotw".to_owned());
         }

@@ -250,6 +250,8 @@ impl Placer {
             admin: ports.admin,
             xds: self.xds.clone(),
             sotw: self.sotw,
+            tls: None,
+            trusted_hops: 0,
         }
     }
 

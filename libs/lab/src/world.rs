@@ -18,6 +18,8 @@ use crate::{LabError, ports};
 
 mod start;
 
+pub use start::RouterSetup;
+
 /// Matches the counters of requests that were tried again.
 const RETRIES: &str = "^cluster\\..*upstream_rq_retry$";
 
@@ -122,7 +124,8 @@ impl World {
         let ip = placer.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::host_address);
         let port = options.router_port.map_or_else(ports::reserve, Ok)?;
         let router_address = SocketAddr::from((ip, port));
-        let mut router = start::router(&placer, router_address).await?;
+        let mut router =
+            start::router(&placer, &RouterSetup::plain("router", router_address)).await?;
         router.wait_live().await?;
         let client = Client::inside(placer.network.as_ref().map(Network::host));
         Ok(Self {
@@ -225,6 +228,13 @@ impl World {
     pub async fn remove(&mut self, name: &str, how: Stop) -> Result<(), LabError> {
         let old = self.take(name).await?;
         self.placer.stop(self.registry(), old, how).await
+    }
+
+    /// Starts one more Router, beside the mesh's own, and waits until it is live.
+    pub async fn start_router(&self, setup: &RouterSetup) -> Result<Envoy, LabError> {
+        let mut router = start::router(&self.placer, setup).await?;
+        router.wait_live().await?;
+        Ok(router)
     }
 
     /// Every Envoy: the Router's and those of the instances.

@@ -6,7 +6,8 @@
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
-use contract::api::{Explanation, Problem, ProxyView, ServiceView, SystemView, TypeView};
+use contract::api::{Explanation, Outcome, Problem, ProxyView, ServiceView, SystemView, TypeView};
+use contract::gateway::GatewayRoutes;
 use contract::name::SystemName;
 
 use crate::console::age;
@@ -77,14 +78,51 @@ pub(super) fn systems(systems: &[SystemView], width: Option<u16>) -> String {
             yes_or_no(system.has_gateway),
             yes_or_no(system.has_document),
             join(&system.hosts),
-            system.callers.as_ref().map_or("all".to_owned(), |callers| match callers.as_slice() {
-                [] => "none".to_owned(),
-                callers => join(callers),
-            }),
+            callers(system.callers.as_deref()),
             or_dash(routes.join("\n")),
         ]);
     }
     format!("{}\n\n{CALLERS_NOTE}", rows.finish())
+}
+
+pub(super) fn routes(systems: &[GatewayRoutes], width: Option<u16>) -> String {
+    if systems.iter().all(|system| system.routes.is_empty()) {
+        return "No routes: a System's document, or a service's mesh_path, exposes something."
+            .to_owned();
+    }
+    let head = ["SYSTEM", "REQUESTS", "HOSTS", "GO TO", "TIMEOUT", "CLIENTS", "CALLERS", "FROM"];
+    let mut rows = Rows::new(&head, width);
+    for GatewayRoutes { system, routes, .. } in systems {
+        for route in routes {
+            let conversion = route.conversion.as_ref();
+            let conversion = conversion
+                .map_or(String::new(), |what| format!(" as gRPC {}", what.grpc.join(", ")));
+            let is_forwarded = matches!(route.to, Outcome::Services(_));
+            let timeout = route.timeout.map(|timeout| timeout.to_string());
+            rows.row(vec![
+                system.to_string(),
+                route.matches.clone(),
+                if route.hosts.is_empty() { "all".to_owned() } else { join(&route.hosts) },
+                format!("{}{conversion}", route.to),
+                match is_forwarded {
+                    true => timeout.unwrap_or_else(|| "none".to_owned()),
+                    false => "-".to_owned(),
+                },
+                route.auth.clone(),
+                callers(route.callers.as_deref()),
+                route.origin.clone(),
+            ]);
+        }
+    }
+    format!("{}\n\n{CALLERS_NOTE}", rows.finish())
+}
+
+fn callers(callers: Option<&[SystemName]>) -> String {
+    match callers {
+        None => "all".to_owned(),
+        Some([]) => "none".to_owned(),
+        Some(callers) => join(callers),
+    }
 }
 
 pub(super) fn status(states: &[ReplicaStatus], width: Option<u16>) -> String {

@@ -112,8 +112,13 @@ async fn a_proxy_that_cannot_work_is_a_usage_failure_with_the_reason() {
         (vec!["--role=gateway", "--system=t", "--id=a", "--cluster=g", xds], "one service"),
         (
             vec!["--role=gateway", "--system=t", "--id=a", "--service=g=1:2", xds],
-            "no application behind it, write g=1",
+            "both `app` and `egress`",
         ),
+        (
+            vec!["--role=router", "--id=a", "--service=r=1:2", xds],
+            "no application behind it, write r=1",
+        ),
+        (vec!["--role=router", "--id=a", "--service=r=1", "--https=2", xds], "--certificate"),
         (
             vec!["--role=sidecar", "--system=t", "--id=a", "--service=o=1:2", "--ingress=3", xds],
             "--ingress is a gateway's",

@@ -1,5 +1,8 @@
 //! `meshctl get` and `explain` against small control-plane APIs on loopback.
 
+use std::collections::BTreeMap;
+
+use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,6 +19,7 @@ async fn control_plane(proxies: Value, problems: Value) -> String {
     let api = Router::new()
         .route("/v1/status", get(async || Json(status())))
         .route("/v1/systems", get(async || Json(systems())))
+        .route("/v1/routes", get(async |query: Query<BTreeMap<String, String>>| routes(&query)))
         .route("/v1/services", get(async || Json(services())))
         .route("/v1/proxies", get(async || Json(proxies)))
         .route("/v1/problems", get(async || Json(problems)))
@@ -39,6 +43,32 @@ fn systems() -> Value {
         {"name": "portfolio", "services": ["positions"], "has_gateway": false, "has_document": false,
          "hosts": [], "callers": null, "routes": []},
     ])
+}
+
+/// One System's routes, whichever is asked for; an unknown one is not found.
+fn routes(query: &BTreeMap<String, String>) -> (StatusCode, Json<Value>) {
+    if query.get("system").is_some_and(|system| system != "trading") {
+        return (StatusCode::NOT_FOUND, Json(json!({"error": "no such System"})));
+    }
+    let routes = json!([
+        {"matches": "prefix /orders, GET|HEAD", "hosts": [], "auth": "customers or partners",
+         "to": {"services": [{"service": "audit", "percent": 10}, {"service": "orders", "percent": 90}]},
+         "callers": ["portfolio"], "conversion": null, "timeout": "2s", "origin": "document trading, routes[0]"},
+        {"matches": "prefix /v1", "hosts": ["trading.example.com"], "auth": "none",
+         "to": {"services": [{"service": "quotes", "percent": 100}]},
+         "callers": [], "conversion": "quotes quotes.v1.Quotes", "timeout": null, "origin": "document trading, routes[1]"},
+        {"matches": "path /old", "hosts": [], "auth": "none", "to": {"redirect": {"status": 308, "location": "/orders"}},
+         "callers": null, "conversion": null, "timeout": null, "origin": "document trading, routes[2]"},
+        {"matches": "path /gone", "hosts": [], "auth": "none", "to": {"answer": 410},
+         "callers": null, "conversion": null, "timeout": null, "origin": "document trading, routes[3]"},
+    ]);
+    let conversions = json!(["quotes quotes.v1.Quotes"]);
+    (
+        StatusCode::OK,
+        Json(
+            json!([{"system": "trading", "routes": routes, "conversions": conversions, "servers": [], "ways": {}, "rest": []}]),
+        ),
+    )
 }
 
 fn status() -> Value {
@@ -91,6 +121,7 @@ async fn tables_join_what_all_replicas_know() {
     let mut shown = String::new();
     for command in [
         &["get", "systems"][..],
+        &["get", "routes"],
         &["get", "services"],
         &["get", "services", "--instances"],
         &["get", "proxies"],
@@ -140,6 +171,17 @@ async fn a_replica_that_is_gone_is_named_and_hides_nothing() {
     assert!(outcome.out.contains("registration a"), "{outcome:?}");
     assert!(outcome.err.starts_with(&format!("{gone}: does not answer (")), "{outcome:?}");
     assert!(outcome.err.contains("check that a control plane runs there"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn routes_of_one_system_are_had_by_its_name() {
+    let api = two_control_planes().await;
+    let outcome = meshctl(&["get", "routes", "trading", "--api", &api, "-o", "json"]).await;
+    let systems: Value = serde_json::from_str(&outcome.out).unwrap();
+    assert_eq!(systems, routes(&BTreeMap::new()).1.0, "{outcome:?}");
+    let outcome = meshctl(&["get", "routes", "nobody", "--api", &api]).await;
+    assert_eq!(outcome.exit_code(), 1);
+    assert!(outcome.failure().contains("see meshctl get systems"), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! | path | answers |
 //! |---|---|
 //! | `/` and `/orders/{id}` | an order, and the instance that answers |
-//! | `/call/{name}/{path}` | what the service NAME answers to `/{path}`, asked through the sidecar's egress |
+//! | `/call/{name}/{path}` | what the service NAME answers to `/{path}`, asked through the sidecar's egress; with `?say=NAME=VALUE,…` it says that too |
 //! | `/headers` and below | the headers of the request, as the gateway and the sidecar let them through |
 //! | `/slow?ms=500` | after that time |
 //! | `/echo/…?pad=2000` | whatever it was asked, with so many bytes more |
@@ -82,12 +82,35 @@ async fn order(State(app): State<Arc<App>>, Path(id): Path<String>) -> Json<Valu
     Json(json!({"order": id, "state": "filled", "instance": app.flags.instance}))
 }
 
+/// Headers of a request's whole way.
+const PASSED_ON: [&str; 3] = ["x-request-id", "traceparent", "x-mesh-hops"];
+
+#[derive(serde::Deserialize)]
+struct Said {
+    /// `NAME=VALUE,NAME=VALUE`.
+    #[serde(default)]
+    say: String,
+}
+
 /// The authority names the service, the sidecar does the rest: no address of another service is known here.
-async fn call(State(app): State<Arc<App>>, Path((name, path)): Path<(String, String)>) -> Response {
+/// What belongs to a request's whole way is passed on, as every application does that takes part in traces.
+async fn call(
+    State(app): State<Arc<App>>,
+    Path((name, path)): Path<(String, String)>,
+    Query(said): Query<Said>,
+    headers: HeaderMap,
+) -> Response {
     let asked = async {
-        let request = Request::get(format!("{}/{path}", app.flags.egress))
-            .header(header::HOST, &name)
-            .body(Body::empty())?;
+        let mut request =
+            Request::get(format!("{}/{path}", app.flags.egress)).header(header::HOST, &name);
+        for (name, value) in PASSED_ON.iter().filter_map(|name| Some((*name, headers.get(*name)?)))
+        {
+            request = request.header(name, value);
+        }
+        for (name, value) in said.say.split(',').filter_map(|header| header.split_once('=')) {
+            request = request.header(name, value);
+        }
+        let request = request.body(Body::empty())?;
         let (head, body) = app.client.request(request).await?.into_parts();
         anyhow::Ok((head.status, body.collect().await?.to_bytes()))
     };

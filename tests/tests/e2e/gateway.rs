@@ -2,4 +2,8 @@
 
 mod auth;
 mod conversion;
-mod routes;
+mod expressions;
+mod relay;
+mod router;
+pub(crate) mod routes;
+mod spelling;

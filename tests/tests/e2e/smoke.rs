@@ -13,7 +13,7 @@ async fn every_path(mut scene: Scene) {
         scene.world.apply(system, document).await.unwrap();
     }
     let mut checks = Checks::default();
-    paths::check(&scene.world, &mut checks).await;
+    paths::check(&scene.world, None, &mut checks).await;
     assert_eq!(checks.failed(), 0, "\n{checks}");
     scene.end().await;
 }

@@ -2,11 +2,13 @@
 //!
 //! | folder's file | filter |
 //! |---|---|
+//! | `clients.rs` | what the Router says of its clients in place of what they say |
 //! | `identity.rs` | removes headers that say who calls from what clients send; writes which way succeeded |
 //! | `jwt.rs` | checks tokens |
 //! | `authz.rs` | asks the application |
 //! | `rbac.rs` | what a token must hold |
 //! | `limits.rs` | how often callers may come |
+//! | `loops.rs` | which Systems a request has been in, when it is refused for that |
 //! | `refusals.rs` | what they say when they refuse |
 //!
 //! **Invariants**: a filter that only some routes need is in the chain and off; routes turn it on, so that a change of
@@ -35,18 +37,20 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::Any;
 use prost::{Message, Name};
 
-use crate::mesh::{Admission, Checkpoint, Guard, RouteRule, Target};
+use crate::mesh::{Admission, Checkpoint, Faces, Guard, RouteRule, Target};
 use crate::xds::build::listener::Serving;
 use crate::xds::build::{cluster, duration, encode, pack};
 use crate::xds::resources::{Encoded, ResourceType};
 
 mod authz;
+mod clients;
 mod compressor;
 mod cors;
 mod grpc_web;
 mod identity;
 mod jwt;
 mod limits;
+pub(super) mod loops;
 mod rbac;
 pub(super) mod refusals;
 
@@ -59,6 +63,9 @@ const DEMAND_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) fn chain(serving: &Serving<'_>, is_ingress: bool) -> Vec<HttpFilter> {
     let mut chain: Vec<HttpFilter> =
         serving.checkpoint.map(|_| identity::remove()).into_iter().collect();
+    if let Faces::Clients { trusted_hops } = serving.faces {
+        chain.push(clients::filter(trusted_hops));
+    }
     if is_ingress {
         // Browsers ask before they show who they are.
         chain.push(cors::filter());

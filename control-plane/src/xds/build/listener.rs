@@ -23,7 +23,9 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy, tcp_proxy::ClusterSpecifier,
 };
 
-use crate::mesh::{Checkpoint, Faces, ListenerKind, ListenerView, Target, Transport, gateway};
+use crate::mesh::{
+    Checkpoint, Faces, ListenerKind, ListenerView, Target, Transport, gateway, router,
+};
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
     access_log, cluster, duration, encode, filters, no, number, pack, route, tls, yes,
@@ -32,8 +34,12 @@ use crate::xds::resources::{Encoded, ResourceType};
 
 /// What Envoy answers itself: for which host, and why. The response flag is in the access log.
 const LOCAL_REPLY: &str = "%REQ(:AUTHORITY)%: %LOCAL_REPLY_BODY%\n";
-/// What a gateway answers itself: to the letter what a document says, or a sentence that names the System.
-const GATEWAY_REPLY: &str = "%LOCAL_REPLY_BODY%";
+/// What a gateway and the Router answer themselves: to the letter what a document says, or a sentence that names the System.
+const LITERAL_REPLY: &str = "%LOCAL_REPLY_BODY%";
+/// Headers of a request, in KiB and in number: more is answered 431. Proxies add some to what clients send, so that
+/// what passes one door passes the next.
+const CLIENT_HEADERS: (u32, u32) = (60, 100);
+const MESH_HEADERS: (u32, u32) = (96, 200);
 /// A client that sends its headers slower than this is cut off.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stream without a byte in either direction is given up; long polls and quiet gRPC streams live with that.
@@ -177,8 +183,10 @@ pub fn extensions(view: &ListenerView) -> Vec<Arc<Encoded>> {
 struct Door {
     /// The Router brings clients here.
     is_ingress: bool,
-    /// The System's own answers pass here, which nothing is added to.
-    is_gateway: bool,
+    /// Other Systems come here.
+    is_mesh: bool,
+    /// A document's own answers pass here, which nothing is added to.
+    is_literal: bool,
 }
 
 impl Door {
@@ -187,8 +195,17 @@ impl Door {
             RouteSpecifier::Rds(rds) => rds.route_config_name.as_str(),
             RouteSpecifier::RouteConfig(_) | RouteSpecifier::ScopedRoutes(_) => "",
         };
-        let tables = [gateway::INGRESS_TABLE, gateway::MESH_TABLE, gateway::APPLICATION_TABLE];
-        Self { is_ingress: table == gateway::INGRESS_TABLE, is_gateway: tables.contains(&table) }
+        let literal = [
+            gateway::INGRESS_TABLE,
+            gateway::MESH_TABLE,
+            gateway::APPLICATION_TABLE,
+            router::TABLE,
+        ];
+        Self {
+            is_ingress: table == gateway::INGRESS_TABLE,
+            is_mesh: table == gateway::MESH_TABLE,
+            is_literal: literal.contains(&table),
+        }
     }
 }
 
@@ -197,8 +214,9 @@ fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) ->
         Faces::Clients { trusted_hops } => (true, trusted_hops),
         Faces::Application | Faces::Proxies => (false, 0),
     };
+    let (header_kib, header_count) = if faces_clients { CLIENT_HEADERS } else { MESH_HEADERS };
     let is_quic = matches!(serving.transport, Transport::Quic { .. });
-    let Door { is_ingress, is_gateway } = Door::of(&routes);
+    let Door { is_ingress, is_mesh, is_literal } = Door::of(&routes);
     // Where admissions are decided, a path has one spelling. Inside, keys may hold escaped slashes.
     let escaped_slashes = match faces_clients || is_ingress {
         true => PathWithEscapedSlashesAction::RejectRequest,
@@ -215,9 +233,13 @@ fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) ->
             ..Default::default()
         }],
         local_reply_config: Some(LocalReplyConfig {
-            mappers: serving.checkpoint.map(|_| filters::refusals::mappers()).unwrap_or_default(),
-            body_format: Some(filters::refusals::body(if is_gateway {
-                GATEWAY_REPLY
+            mappers: match (serving.checkpoint, is_mesh) {
+                (Some(_), _) => filters::refusals::mappers(),
+                (None, true) => vec![filters::loops::mapper()],
+                (None, false) => vec![],
+            },
+            body_format: Some(filters::refusals::body(if is_literal {
+                LITERAL_REPLY
             } else {
                 LOCAL_REPLY
             })),
@@ -233,10 +255,12 @@ fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) ->
         merge_slashes: true,
         path_with_escaped_slashes_action: escaped_slashes.into(),
         server_header_transformation: ServerHeaderTransformation::PassThrough.into(),
+        max_request_headers_kb: number(header_kib),
         request_headers_timeout: Some(duration(HEADERS_TIMEOUT)),
         stream_idle_timeout: Some(duration(STREAM_IDLE)),
         common_http_protocol_options: Some(HttpProtocolOptions {
             idle_timeout: Some(duration(Duration::from_secs(3600))),
+            max_headers_count: number(header_count),
             ..Default::default()
         }),
         http2_protocol_options: Some(Http2ProtocolOptions {

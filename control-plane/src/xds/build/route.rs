@@ -35,6 +35,7 @@ use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use prost::{Message, Name};
 
+use crate::mesh::hops::HOPS;
 use crate::mesh::{
     Action, CALLER_SERVICE, CALLER_SYSTEM, Caller, FORWARDED_PREFIX, Forward, RetryPolicy, Rewrite,
     RouteRule, RouteTable, Target, VirtualHost,
@@ -49,15 +50,15 @@ const DEFAULT_BODY: usize = 4096;
 
 /// A route table.
 pub fn routes(table: &RouteTable) -> Arc<Encoded> {
-    let stripped = [CALLER_SYSTEM, CALLER_SERVICE, CONVERT_HEADER];
     let message = RouteConfiguration {
         name: table.name.to_owned(),
         ignore_port_in_host_matching: true,
-        request_headers_to_remove: if table.strips_caller {
-            stripped.map(str::to_owned).to_vec()
-        } else {
-            vec![]
-        },
+        request_headers_to_remove: table.strips.iter().map(|name| (*name).to_owned()).collect(),
+        request_headers_to_add: table
+            .hop
+            .iter()
+            .map(|hop| set_header(HOPS, &hop.value()))
+            .collect(),
         // The table's removals come first, so that a route can write what clients may not.
         most_specific_header_mutations_wins: true,
         // Clusters arrive before the routes that name them; Envoy need not refuse a table over one of them.

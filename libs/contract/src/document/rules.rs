@@ -12,10 +12,13 @@ use serde_json::Value;
 
 use super::{Findings, KeyPath};
 use crate::name::{ServiceName, SystemName};
-use crate::system::{Canary, Retries, ServicePolicy, SystemDocument};
+use crate::system::{Canary, Maintenance, Retries, ServicePolicy, SystemDocument};
 
 mod admission;
 mod routes;
+
+/// The longest message of a closed System.
+const MAX_MESSAGE_BYTES: usize = 2048;
 
 /// Adds a problem for everything that cannot work although its shape is right.
 pub(super) fn check(document: &Value, expected_name: Option<&str>, findings: &mut Findings<'_>) {
@@ -30,6 +33,7 @@ pub(super) fn check(document: &Value, expected_name: Option<&str>, findings: &mu
     if let Some(choice) = part(document.get("default_auth")) {
         admission::choice(&choice, &declared, &KeyPath::of("default_auth"), findings);
     }
+    maintenance(document, findings);
     unique_list(document, "hosts", findings);
     unique_list(document, "external", findings);
     callers(document, name.as_ref(), findings);
@@ -88,6 +92,20 @@ fn part<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
 
 fn items<'a>(document: &'a Value, key: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
     document.get(key).and_then(Value::as_array).into_iter().flatten().enumerate()
+}
+
+/// A page that says nothing helps nobody; a long one is no page of the Router's.
+fn maintenance(document: &Value, findings: &mut Findings<'_>) {
+    let Some(what) = part::<Maintenance>(document.get("maintenance")) else { return };
+    let path = KeyPath::of("maintenance").key("message");
+    let is_text = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
+    if what.message.trim().is_empty() {
+        findings.add(&path, "say what clients shall read, and when to come back");
+    } else if what.message.len() > MAX_MESSAGE_BYTES {
+        findings.add(&path, format!("{} bytes: at most {MAX_MESSAGE_BYTES}", what.message.len()));
+    } else if !what.message.chars().all(is_text) {
+        findings.add(&path, "a message is text: no control characters but line breaks and tabs");
+    }
 }
 
 fn callers(document: &Value, own: Option<&SystemName>, findings: &mut Findings<'_>) {

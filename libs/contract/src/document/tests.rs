@@ -10,7 +10,7 @@ callers: [portfolio]
 auth:
   customers: {jwt: {issuer: https://id.example.com, audiences: [trading], jwks: {url: https://id.example.com/keys}}}
   partners:  {api_key: {header: x-api-key, keys: mesh/keys/trading}}
-  staff:     {jwt: {issuer: me, jwks: {inline: '{\"keys\": [{\"kty\": \"RSA\", \"n\": \"0vx7\", \"e\": \"AQAB\"}]}'}}}
+  staff:     {jwt: {issuer: me, jwks: {inline: '{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}'}}}
 default_auth: customers
 routes:
 - {match: {path: /orders/health}, to: orders, auth: none}
@@ -180,7 +180,7 @@ fn authentication_must_be_declared_and_none_stands_alone() {
 #[test]
 fn a_token_s_rules_are_checked_one_by_one() {
     let jwt = |keys: &str| format!("auth:\n  a:\n    jwt:\n      issuer: i\n{keys}");
-    let inline = "      jwks: {inline: '{\"keys\": [{\"kty\": \"RSA\", \"n\": \"0vx7\", \"e\": \"AQAB\"}]}'}\n";
+    let inline = "      jwks: {inline: '{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}'}\n";
     check(&jwt(inline), &[]);
     check(
         &jwt("      jwks: {url: 'https://id/keys', inline: '{}'}\n"),

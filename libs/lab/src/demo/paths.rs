@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
+use http::{Request, header};
 use prost::Message as _;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::checks::Checks;
+use super::token::{self, Claims};
 use crate::http::Answer;
 use crate::placer::Allocation;
 use crate::wait;
@@ -44,7 +47,7 @@ pub(super) const LOCAL: &str = "localhost";
 type Seen = Result<String, String>;
 
 /// Checks every path.
-pub async fn check(world: &World, checks: &mut Checks) {
+pub async fn check(world: &World, key: Option<&str>, checks: &mut Checks) {
     let w = world;
     ask(checks, "client → Router → gateway → sidecar → orders, by path", async || {
         answered_by(w, "orders", &get(w, LOCAL, "/trading/orders/7").await?)
@@ -68,6 +71,7 @@ pub async fn check(world: &World, checks: &mut Checks) {
     })
     .await;
     ask(checks, "a WebSocket through the Router", async || websocket(w).await).await;
+    gateway(w, key, checks).await;
     ask(checks, "a name that nobody has: 404 that names it", async || {
         expect(&from_orders(w, "nobody", "/x").await?, 404, "nobody")
     })
@@ -84,6 +88,57 @@ pub async fn check(world: &World, checks: &mut Checks) {
         expect(&get(w, LOCAL, "/nowhere/x").await?, 404, "")
     })
     .await;
+}
+
+/// What the gateway's application adds.
+async fn gateway(w: &World, key: Option<&str>, checks: &mut Checks) {
+    ask(checks, "REST outside, gRPC inside: quotes as JSON", async || {
+        answered_by(w, "quotes", &get(w, LOCAL, "/trading/v1/quotes/7203").await?)
+    })
+    .await;
+    ask(checks, "a stream of quotes, a line each", async || {
+        let answer = get(w, LOCAL, "/trading/v1/quotes/7203:watch?count=3").await?;
+        let lines = answer.text().lines().count();
+        if lines == 3 { Ok(format!("{lines} lines")) } else { Err(expect_text(&answer)) }
+    })
+    .await;
+    ask(checks, "a route for customers without a token: 401", async || {
+        expect(&get(w, LOCAL, "/trading/customers/7").await?, 401, "")
+    })
+    .await;
+    ask(checks, "the same with a token", async || {
+        let token = token::mint(&customer()).map_err(|error| crate::chain(&error))?;
+        let bearer = format!("Bearer {token}");
+        let answer = with_header(w, "/trading/customers/7", "authorization", &bearer).await?;
+        answered_by(w, "orders", &answer)
+    })
+    .await;
+    let Some(key) = key else {
+        return checks.skip("a route for partners with an API key", "no Consul to keep its hash");
+    };
+    ask(checks, "a route for partners without a key: 401", async || {
+        expect(&get(w, LOCAL, "/trading/partners/7").await?, 401, "")
+    })
+    .await;
+    ask(checks, "the same with an API key", async || {
+        answered_by(w, "orders", &with_header(w, "/trading/partners/7", "x-api-key", key).await?)
+    })
+    .await;
+}
+
+fn customer() -> Claims {
+    Claims {
+        subject: "alice".to_owned(),
+        audience: token::AUDIENCE.to_owned(),
+        scope: String::new(),
+        lifetime: Duration::from_secs(300),
+    }
+}
+
+async fn with_header(world: &World, path: &str, name: &str, value: &str) -> Result<Answer, String> {
+    let request = Request::get(path).header(header::HOST, LOCAL).header(name, value);
+    let answer = world.client().exchange(world.router_address(), request, Bytes::new()).await;
+    answer.map_err(|error| crate::chain(&error))
 }
 
 /// Asks until the answer is right: proxies may not have all of the configuration yet.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use contract::node::ProxyRole;
+use contract::node::{ProxyRole, RouterTls};
 
 use super::{Backend, WorldOptions};
 use crate::consul::{Consul, ConsulOptions};
@@ -56,12 +56,33 @@ pub(super) fn secret(dir: &Path, name: &str, token: &str) -> Result<PathBuf, Lab
     Ok(file)
 }
 
-pub(super) async fn router(placer: &Placer, address: SocketAddr) -> Result<Envoy, LabError> {
+/// How a Router faces its clients.
+#[derive(Debug, Clone)]
+pub struct RouterSetup {
+    /// Its name in the lab.
+    pub name: String,
+    /// Its plain port.
+    pub address: SocketAddr,
+    /// Its encrypted port, with certificates in files.
+    pub tls: Option<RouterTls>,
+    /// Proxies before it that are trusted to name the client.
+    pub trusted_hops: u32,
+}
+
+impl RouterSetup {
+    /// Over plain HTTP, with nobody before it.
+    pub fn plain(name: &str, address: SocketAddr) -> Self {
+        Self { name: name.to_owned(), address, tls: None, trusted_hops: 0 }
+    }
+}
+
+pub(super) async fn router(placer: &Placer, setup: &RouterSetup) -> Result<Envoy, LabError> {
+    let RouterSetup { name, address, tls, trusted_hops } = setup;
     let admin = ports::reserve()?;
     let proxy = ProxySpec {
         role: ProxyRole::Router,
         system: None,
-        id: "router".to_owned(),
+        id: name.clone(),
         cluster: "router".to_owned(),
         services: vec![format!("router={}", address.port())],
         ingress: None,
@@ -75,8 +96,10 @@ pub(super) async fn router(placer: &Placer, address: SocketAddr) -> Result<Envoy
         admin,
         xds: placer.xds.clone(),
         sotw: placer.sotw,
+        tls: tls.clone(),
+        trusted_hops: *trusted_hops,
     };
     let bootstrap = proxy.render(&placer.parts.our("meshctl")?).await?;
     let host = placer.network.as_ref().map(Network::host);
-    Envoy::start(&placer.parts.envoy, "router", &placer.dir, &bootstrap, admin, host)
+    Envoy::start(&placer.parts.envoy, name, &placer.dir, &bootstrap, admin, host)
 }

@@ -81,6 +81,8 @@ async fn fresh_proxy(scene: &Scene) -> (Envoy, SocketAddr) {
         admin,
         xds: scene.world.control_planes.iter().map(ControlPlane::xds).collect(),
         sotw: false,
+        tls: None,
+        trusted_hops: 0,
     };
     let bootstrap = spec.render(&scene.parts.our("meshctl").unwrap()).await.unwrap();
     let envoy = &scene.parts.envoy;

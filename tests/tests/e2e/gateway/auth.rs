@@ -4,12 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contract::registration::Protocol;
 use http::{Request, header};
 use lab::http::Answer;
+use lab::parts;
 use lab::placer::ServiceSpec;
 use lab::process::{self, Program};
 use serde_json::{Value, json};
@@ -18,6 +20,7 @@ use self::issuer::{Issuer, now};
 use crate::scene::{LOCAL, Scene, judge, soon};
 
 mod issuer;
+mod key_sets;
 
 /// Issuers of a test.
 struct Desk {
@@ -75,8 +78,8 @@ routes:
 }
 
 impl Desk {
-    async fn open(test: &str) -> Option<Self> {
-        let mut scene = Scene::with_consul(test, |_| ()).await?;
+    async fn open(test: &str, envoy: PathBuf) -> Option<Self> {
+        let mut scene = Scene::with_consul(test, |options| options.parts.envoy = envoy).await?;
         let positions = scene.parts.our("orders").unwrap();
         let services = [
             ServiceSpec::api_gateway("trading"),
@@ -171,9 +174,16 @@ fn told<'a>(seen: &'a BTreeMap<String, String>, names: &[&str]) -> Vec<Option<&'
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_calls_is_proven_before_a_service_is_reached() {
-    let test = "who_calls_is_proven_before_a_service_is_reached";
-    let Some(mut desk) = Desk::open(test).await else { return };
+async fn who_calls_is_proven_before_a_service_is_reached_in_every_version_of_envoy() {
+    let test = "who_calls_is_proven_before_a_service_is_reached_in_every_version_of_envoy";
+    let Some(versions) = parts::envoy_versions_or_skip(test) else { return };
+    for (_, envoy) in versions {
+        let Some(desk) = Desk::open(test, envoy).await else { return };
+        check(desk).await;
+    }
+}
+
+async fn check(mut desk: Desk) {
     a_service_is_told_who_calls_and_nobody_else_can_say_it(&desk).await;
     tokens_that_prove_nothing_are_refused_with_the_reason(&desk).await;
     what_a_route_requires_is_named(&desk).await;
@@ -299,7 +309,8 @@ async fn a_key_is_good_where_it_belongs(desk: &Desk) {
     says(&desk.ask(&in_query, &[&key]).await, 401, "revoke it");
     let bearer = ("authorization", format!("Bearer {}", key.1));
     says(&desk.ask("/trading/headers/keys", &[&bearer]).await, 401, "revoke it");
-    says(&desk.ask("/trading/headers/keys", &[&key, &key]).await, 401, "sent twice");
+    // Envoy 1.36 says that it was sent twice, later ones leave it to the application, for which it is mistyped.
+    assert_eq!(desk.ask("/trading/headers/keys", &[&key, &key]).await.status, 401);
     let mistyped = ("x-api-key", key.1.replace("_", "_0"));
     says(&desk.ask("/trading/headers/keys", &[&mistyped]).await, 401, "mistyped or cut off");
     let other = ("x-api-key", desk.keys(&["create", "portfolio", "--consumer", "acme"]).await);
@@ -308,6 +319,7 @@ async fn a_key_is_good_where_it_belongs(desk: &Desk) {
     assert!(listed.contains("\"acme\"") && !listed.contains("hash"), "{listed}");
 }
 
+#[expect(clippy::print_stdout, reason = "a figure")]
 async fn a_revocation_reaches_every_gateway_within_a_second(desk: &Desk) {
     let mut slowest = Duration::ZERO;
     for round in 0..5 {

@@ -1,4 +1,5 @@
 //! Every match and every outcome of a document's routes, by requests through Router and gateway, and from a sidecar.
+#![expect(clippy::indexing_slicing, reason = "a test's failure is a panic")]
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use lab::http::Answer;
 use lab::placer::{Allocation, ServiceSpec};
 use serde_json::{Value, json};
 
+use super::spelling;
 use crate::scene::{LOCAL, Scene, soon};
 
 /// A document with every feature of routes; the service `audit` is another instance of the program `orders`.
@@ -49,7 +51,8 @@ routes:
   headers:
     request: {set: {x-set: '50% of %REQ(x-secret)%'}, add: {x-added: second}, remove: [x-secret]}
     response: {set: {x-note: noted}, remove: [x-powered-by]}
-- {match: {path: /slow}, to: orders, timeout: 300ms}
+- {match: {path: /quick}, to: orders, rewrite: /slow, timeout: 300ms}
+- {match: {prefix: /slow}, to: orders}
 - {match: {path: /echo/copied}, to: orders, mirror: {to: audit}}
 - {match: {prefix: /echo/small}, to: orders, compress: true}
 - {match: {path: /events}, to: orders, compress: true}
@@ -75,6 +78,12 @@ impl Court {
             scene.sample("audit", Protocol::Http),
             ServiceSpec::new("trading", "quotes", Protocol::Grpc, quotes),
             ServiceSpec::api_gateway("trading"),
+            ServiceSpec::new(
+                "portfolio",
+                "reader",
+                Protocol::Http,
+                scene.parts.our("orders").unwrap(),
+            ),
         ];
         scene.world.place(&services).await.unwrap();
         scene.world.apply("trading", DOCUMENT).await.unwrap();
@@ -146,6 +155,7 @@ async fn every_feature_of_a_route_works_through_router_and_gateway() {
     streams(&court).await;
     other_systems(&court).await;
     listing(&court).await;
+    spelling::check(&court.scene).await;
     court.scene.end().await;
 }
 
@@ -240,7 +250,7 @@ async fn answers(court: &Court) {
     let answer = court.ask("GET", "/gone", &[]).await;
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (410, ""));
     // The instance would answer in time without the route's limit.
-    let answer = court.ask("GET", "/slow?ms=1000", &[]).await;
+    let answer = court.ask("GET", "/quick?ms=1000", &[]).await;
     assert_eq!(answer.status, 504, "{}", answer.text());
 }
 
@@ -352,9 +362,9 @@ async fn streams(court: &Court) {
     );
 }
 
-/// Through the System's gateway from a sidecar: the same routes, but for what is the Router's clients' alone.
+/// Through the System's gateway from another System's sidecar: the same routes, but for what is the Router's clients' alone.
 async fn other_systems(court: &Court) {
-    let call = async |host, path| court.scene.call("orders", host, path).await.unwrap();
+    let call = async |host, path| court.scene.call("reader", host, path).await.unwrap();
     let all = "trading.mesh";
     for (path, seen) in [
         ("/users/7/orders/9", "/echo/9/of/7"),

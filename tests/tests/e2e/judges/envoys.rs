@@ -12,6 +12,7 @@ use lab::placer::{Allocation, ServiceSpec, Stop};
 use lab::ports;
 use tokio::time::Instant;
 
+use crate::gateway::routes;
 use crate::scene::{Folder, LOCAL, RATE, Scene, TRADING, soon};
 
 /// Each mesh has two loads, and three meshes share the machine.
@@ -88,6 +89,8 @@ impl Court {
         let audit = self.scene.world.instances_of("audit").next().unwrap().instance().to_owned();
         self.scene.answers("/trading/orders/9", 200, &audit).await;
         self.scene.answers("/trading/orders/8", 404, "exposes nothing").await;
+        self.scene.world.apply("trading", routes::DOCUMENT).await.unwrap();
+        self.scene.answers("/trading/teapot", 418, "teapot").await;
         self.scene.world.apply("trading", TRADING).await.unwrap();
         self.scene.answers("/trading/orders/8", 200, "instance").await;
         self.scene.world.remove("audit", Stop::Drained).await.unwrap();

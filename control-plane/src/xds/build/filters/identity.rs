@@ -29,14 +29,20 @@ pub(super) fn remove() -> HttpFilter {
 
 /// Which headers those are. Applications that read headers as CGI does take `_` for `-`, so both go.
 pub(super) fn removed(checkpoint: &Checkpoint) -> (&'static str, Any) {
-    let names: Vec<String> =
-        checkpoint.identity_headers.iter().map(|name| expression(name)).collect();
-    let pattern =
-        MatchPattern::SafeRegex(RegexMatcher { regex: names.join("|"), ..Default::default() });
-    let matcher = StringMatcher { match_pattern: Some(pattern), ..Default::default() };
-    let remove = Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(matcher) });
-    let mutations = Some(mutations(remove));
+    let names = checkpoint.identity_headers.iter().map(String::as_str);
+    let mutations = Some(mutations(removals(names)));
     (IDENTITY, pack(&HeaderMutation { mutations, ..Default::default() }))
+}
+
+/// Remove headers of these names, however they are spelt: one for each, because an expression of many names is larger
+/// than Envoy takes.
+pub(super) fn removals<'a>(names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = Action> {
+    names.map(|name| {
+        let regex = RegexMatcher { regex: expression(name), ..Default::default() };
+        let pattern = Some(MatchPattern::SafeRegex(regex));
+        let matcher = StringMatcher { match_pattern: pattern, ..Default::default() };
+        Action::RemoveOnMatch(RemoveOnMatch { key_matcher: Some(matcher) })
+    })
 }
 
 /// A header's name as a regular expression.
@@ -64,11 +70,12 @@ pub(super) fn way_of_token() -> (&'static str, Any) {
         append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
         ..Default::default()
     });
-    (WAY, pack(&HeaderMutationPerRoute { mutations: Some(mutations(set)) }))
+    (WAY, pack(&HeaderMutationPerRoute { mutations: Some(mutations([set].into_iter())) }))
 }
 
-fn mutations(action: Action) -> Mutations {
-    Mutations { request_mutations: vec![Mutation { action: Some(action) }], ..Default::default() }
+pub(super) fn mutations(actions: impl Iterator<Item = Action>) -> Mutations {
+    let request_mutations = actions.map(|action| Mutation { action: Some(action) }).collect();
+    Mutations { request_mutations, ..Default::default() }
 }
 
 #[cfg(test)]

@@ -190,7 +190,7 @@ fn what_two_of_a_class_refused_others_get_as_it_was_accepted_last() {
     third.ask(Routes, &["a", "b"]);
     assert_eq!(converge(&mut third), ["routes a=1 b=2"]);
     assert_eq!(states(&third), [("a".into(), "nacked"), ("b".into(), "acked")]);
-    assert_eq!(third.stream.status().types[4].view().nacked[0].message, "a is bad");
+    assert_eq!(third.stream.status().types[5].view().nacked[0].message, "a is bad");
     third.change(&[(Routes, "a=3")]);
     assert_eq!(converge(&mut third), ["routes a=3"], "new content is tried again");
 }

@@ -34,10 +34,9 @@ impl Issuer {
     pub(crate) fn token(&self, claims: Value) -> String {
         let mut all =
             json!({"iss": self.name, "aud": "trading", "sub": "carol", "exp": now() + 600});
-        for (name, value) in claims.as_object().unwrap() {
-            all[name] = value.clone();
-        }
-        all.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let object = all.as_object_mut().unwrap();
+        object.extend(claims.as_object().unwrap().clone());
+        object.retain(|_, value| !value.is_null());
         let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
         encode(&header, &all, &EncodingKey::from_ec_der(&self.keys.serialize_der())).unwrap()
     }
@@ -51,6 +50,7 @@ impl Issuer {
     }
 
     /// Answers every request at the address with the public key.
+    #[expect(clippy::disallowed_methods, reason = "an issuer of a test ends with the test")]
     pub(crate) async fn serve(&self, address: SocketAddr) {
         let listener = TcpListener::bind(address).await.unwrap();
         let body = self.jwks();

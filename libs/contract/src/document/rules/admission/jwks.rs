@@ -47,8 +47,17 @@ fn usable(key: &Map<String, Value>) -> Result<(), String> {
     match kind {
         "RSA" => {
             fits(&["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])?;
-            bytes(key, "n")?;
-            bytes(key, "e").map(drop)
+            let modulus = bytes(key, "n")?;
+            let modulus: Vec<u8> = modulus.into_iter().skip_while(|byte| *byte == 0).collect();
+            let exponent = bytes(key, "e")?;
+            let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+            if !(256..=1024).contains(&modulus.len()) || !is_odd(&modulus) {
+                return Err("n is not an odd number of 2048 to 8192 bits".to_owned());
+            }
+            if !is_odd(&exponent) || exponent == [1] {
+                return Err("e is not an odd number above 1".to_owned());
+            }
+            Ok(())
         }
         "EC" => {
             let (alg, length) = match text(key, "crv")? {
@@ -91,14 +100,19 @@ fn bytes(key: &Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
 
+    /// An odd number of 2048 bits.
+    fn modulus() -> String {
+        "v".repeat(341) + "w"
+    }
+
     #[test]
     fn a_set_is_usable_when_one_of_its_keys_is() {
         for set in [
-            r#"{"keys": [{"kty": "RSA", "n": "0vx7agoebGcQ", "e": "AQAB"}]}"#,
-            r#"{"keys": [{"kty": "RSA", "alg": "RSA-OAEP", "n": "0vx7", "e": "AQAB"}, {"kty": "RSA", "kid": "a", "alg": "PS256", "n": "0vx7", "e": "AQAB="}]}"#,
+            r#"{"keys": [{"kty": "RSA", "n": "@N", "e": "AQAB"}]}"#,
+            r#"{"keys": [{"kty": "RSA", "alg": "RSA-OAEP", "n": "@N", "e": "AQAB"}, {"kty": "RSA", "kid": "a", "alg": "PS256", "n": "@N", "e": "AQAB"}]}"#,
             r#"{"keys": [7, {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
         ] {
-            assert_eq!(check(set), Ok(()), "{set}");
+            assert_eq!(check(&set.replace("@N", &modulus())), Ok(()), "{set}");
         }
     }
 
@@ -118,21 +132,26 @@ mod tests {
                 r#"{"keys": [{"kty": "RSA", "e": "AQAB"}]}"#,
                 format!("{none}n is missing or not text"),
             ),
-            (
-                r#"{"keys": [{"kty": "RSA", "n": "0vx7"}]}"#,
-                format!("{none}e is missing or not text"),
-            ),
+            (r#"{"keys": [{"kty": "RSA", "n": "@N"}]}"#, format!("{none}e is missing or not text")),
             (
                 r#"{"keys": [{"kty": "RSA", "n": "0v+/", "e": "AQAB"}]}"#,
                 format!("{none}n is empty or not base64url"),
             ),
             (
-                r#"{"keys": [{"kty": "RSA", "kid": 7, "n": "0vx7", "e": "AQAB"}]}"#,
+                r#"{"keys": [{"kty": "RSA", "kid": 7, "n": "@N", "e": "AQAB"}]}"#,
                 format!("{none}kid is not text"),
             ),
             (
-                r#"{"keys": [{"kty": "RSA", "alg": "HS256", "n": "0vx7", "e": "AQAB"}]}"#,
+                r#"{"keys": [{"kty": "RSA", "alg": "HS256", "n": "@N", "e": "AQAB"}]}"#,
                 format!("{none}alg HS256 does not belong to a RSA key for signatures"),
+            ),
+            (
+                r#"{"keys": [{"kty": "RSA", "n": "0vx7", "e": "AQAB"}]}"#,
+                format!("{none}n is not an odd number of 2048 to 8192 bits"),
+            ),
+            (
+                r#"{"keys": [{"kty": "RSA", "n": "@N", "e": "AQ"}]}"#,
+                format!("{none}e is not an odd number above 1"),
             ),
             (
                 r#"{"keys": [{"kty": "EC", "crv": "P-256", "x": "AQAB", "y": "AQAB"}]}"#,
@@ -145,7 +164,7 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(check(set), Err(reason), "{set}");
+            assert_eq!(check(&set.replace("@N", &modulus())), Err(reason), "{set}");
         }
     }
 }

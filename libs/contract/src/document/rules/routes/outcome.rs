@@ -90,6 +90,7 @@ fn forwarded_only(route: &Route, path: &KeyPath, findings: &mut Findings<'_>) {
         ("retries", route.retries.is_some()),
         ("mirror", route.mirror.is_some()),
         ("convert", route.convert.is_some()),
+        ("cors", route.cors.is_some()),
     ] {
         if is_written {
             findings.add(&path.clone().key(key), "only for a route with the key to");

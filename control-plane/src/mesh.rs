@@ -10,10 +10,9 @@
 //! exposure   what a System's gateway exposes admission who is let in
 //! requests   matches of documents           spelling  what other spellings of a path get
 //! split      tracks, retries by method      explain   the same, for people, with origins
-//! words      requests and rules, for people
 //! listing    what a System exposes, for people and for the application behind the gateway
 //! hops       requests in a circle       maintenance what the Router says for a closed System
-//! proxyless  an egress table for clients that have no proxy
+//! proxyless  an egress table for no proxy  words     requests and rules, for people
 //! ```
 //!
 //! **Invariants**: pure functions, no clock, no async, no Envoy type; every route and listener carries its [`Origin`];
@@ -26,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::api::Problem;
-use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER, CONVERT_HEADER, Conversion};
+use contract::gateway::Conversion;
 use contract::name::{ServiceKey, ServiceName, SystemName};
 use contract::node::CertificateFiles;
 use contract::registration::{Protocol, Track};
@@ -41,6 +40,7 @@ pub mod admission;
 pub mod egress;
 pub mod explain;
 pub mod exposure;
+pub mod forged;
 pub mod gateway;
 pub mod hops;
 pub mod listeners;
@@ -515,17 +515,10 @@ pub struct Forward {
     pub conversion: Option<Conversion>,
 }
 
-/// Header that names the calling System; set by sidecars, removed where clients connect.
+/// Header that names the calling System; set by sidecars.
 pub const CALLER_SYSTEM: &str = "x-mesh-caller-system";
 /// Header that names the calling service.
 pub const CALLER_SERVICE: &str = "x-mesh-caller-service";
-/// What clients may not say of themselves. How they proved who they are is told by filters, which take out what they say.
-pub const FORGED_BY_CLIENTS: &[&str] = &[CALLER_SYSTEM, CALLER_SERVICE, CONVERT_HEADER];
-/// What an application may not say of itself to its own System or another; its sidecar writes who it is.
-pub const FORGED_BY_APPLICATIONS: &[&str] =
-    &[CALLER_SYSTEM, CALLER_SERVICE, CONSUMER_HEADER, AUTH_HEADER, CONVERT_HEADER];
-/// What another System may not say: only a gateway's own listener for the Router proves it.
-pub const FORGED_BY_SYSTEMS: &[&str] = &[CONSUMER_HEADER, AUTH_HEADER, CONVERT_HEADER];
 /// Header that asks for a track when the document names none.
 pub const TRACK_HEADER: &str = "x-mesh-track";
 /// Header in which the Router says what it took off a path.

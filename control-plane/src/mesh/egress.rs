@@ -6,11 +6,11 @@ use contract::name::{ServiceName, SystemName};
 use contract::registration::Protocol;
 use contract::upstreams::{Upstream, Upstreams};
 
+use crate::mesh::forged::FORGED_BY_APPLICATIONS;
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, Caller, ExternalModel, FORGED_BY_APPLICATIONS, Forward, MESH_DOMAIN,
-    MeshModel, Origin, Requests, RouteRule, RouteTable, ServiceModel, SystemModel, Target,
-    Treatment, VirtualHost, policy,
+    Action, Admission, Caller, ExternalModel, Forward, MESH_DOMAIN, MeshModel, Origin, Requests,
+    RouteRule, RouteTable, ServiceModel, SystemModel, Target, Treatment, VirtualHost, policy,
 };
 
 /// The egress route table's name at the proxy.

@@ -9,13 +9,14 @@ use contract::registration::{Protocol, Track};
 use contract::system::{HostName, Redirect, RouteMatch, ValueMatch};
 
 use crate::mesh::egress::answer;
+use crate::mesh::forged::{FORGED_BY_CLIENTS, FORGED_BY_SYSTEMS};
 use crate::mesh::hops::{self, Hop};
 use crate::mesh::split::{self, Destination};
 use crate::mesh::{
-    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORGED_BY_CLIENTS, FORGED_BY_SYSTEMS,
-    FORWARDED_PREFIX, Forward, Forwarding, HeaderCondition, MESH_DOMAIN, MeshModel, Origin,
-    PathMatch, Requests, Rewrite, RouteRule, RouteTable, RouteTo, ServiceModel, SystemModel,
-    Treatment, VirtualHost, admission, listing, requests, spelling,
+    Action, Admission, CALLER_SYSTEM, ExposedRoute, FORWARDED_PREFIX, Forward, Forwarding,
+    HeaderCondition, MESH_DOMAIN, MeshModel, Origin, PathMatch, Requests, Rewrite, RouteRule,
+    RouteTable, RouteTo, ServiceModel, SystemModel, Treatment, VirtualHost, admission, listing,
+    requests, spelling,
 };
 
 /// The table for other Systems.

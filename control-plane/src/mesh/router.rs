@@ -4,9 +4,10 @@ use contract::name::SystemName;
 
 use crate::mesh::admission::closed;
 use crate::mesh::egress::answer;
+use crate::mesh::forged::FORGED_BY_CLIENTS;
 use crate::mesh::{
-    Action, Admission, Entrance, FORGED_BY_CLIENTS, Forward, MeshModel, Origin, PathMatch,
-    Requests, Rewrite, RouteRule, RouteTable, Target, Treatment, VirtualHost, policy, spelling,
+    Action, Admission, Entrance, Forward, MeshModel, Origin, PathMatch, Requests, Rewrite,
+    RouteRule, RouteTable, Target, Treatment, VirtualHost, policy, spelling,
 };
 use crate::mesh::{maintenance, split};
 

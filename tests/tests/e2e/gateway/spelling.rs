@@ -93,7 +93,7 @@ pub(super) async fn check(scene: &Scene) {
         (router, "trading.example.com", ""),
         (gateway, "x", ""),
     ];
-    let long = format!("/echo/{}/../admin", "a".repeat(70_000));
+    let long = format!("/echo/{}/../admin", "a".repeat(100_000));
     let absolute = doors.map(|(_, host, below)| format!("http://{host}{below}/echo/x/../admin"));
     for ((address, host, below), absolute) in doors.into_iter().zip(absolute) {
         let spelt = SPELLINGS.into_iter().chain([(long.as_str(), Fate::TooLong)]);

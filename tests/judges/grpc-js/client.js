@@ -9,12 +9,13 @@ const grpc = require("@grpc/grpc-js");
 const protoLoader = require("@grpc/proto-loader");
 require("@grpc/grpc-js-xds").register();
 
-const PROTO = path.join(__dirname, "../../../samples/proto/quotes/v1/quotes.proto");
+const PROTOS = path.join(__dirname, "../../../samples/proto");
 const DEADLINE_MS = 15_000;
 const LINES_A_SECOND = 5;
 
 const [target, rate] = [process.argv[2], Number(process.argv[3])];
-const quotes = grpc.loadPackageDefinition(protoLoader.loadSync(PROTO)).quotes.v1;
+const definition = protoLoader.loadSync("quotes/v1/quotes.proto", { includeDirs: [PROTOS] });
+const quotes = grpc.loadPackageDefinition(definition).quotes.v1;
 const client = new quotes.Quotes(target, grpc.credentials.createInsecure());
 const sums = { sent: 0, ok: 0, failed: {}, by_instance: {} };
 

@@ -86,7 +86,7 @@ bench-gateway: setup-demo ## Measure the API gateway beside Envoy's transcoder a
 
 .PHONY: build
 build: ## Build the programs that the demo and the tests run
-	@$(CARGO) build -p api-gateway -p control-plane -p meshctl -p samples
+	@$(CARGO) build -p api-gateway -p control-plane -p host-agent -p meshctl -p samples
 
 .PHONY: setup
 setup: ## Bring Envoy, Consul and what judges the control plane in tests, where they are missing

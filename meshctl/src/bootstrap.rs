@@ -124,6 +124,13 @@ pub struct BootstrapArgs {
     sotw: bool,
 }
 
+impl BootstrapArgs {
+    /// Loopback port of Envoy's admin interface.
+    pub const fn admin(&self) -> u16 {
+        self.admin
+    }
+}
+
 /// Renders the bootstrap that the arguments ask for.
 ///
 /// # Errors

@@ -14,7 +14,9 @@ use crate::failure::Failure;
 use crate::history;
 use crate::keys;
 use crate::replicas::ApiArgs;
+use crate::run_envoy;
 use crate::show::{self, Listing, OutputArgs};
+use crate::wait_envoy;
 
 /// Shown below `--help`.
 const EXIT_CODES: &str = "\
@@ -43,6 +45,8 @@ enum Command {
     Keys(keys::KeysArgs),
     Explain(ExplainArgs),
     Bootstrap(Box<bootstrap::BootstrapArgs>),
+    RunEnvoy(Box<run_envoy::RunEnvoyArgs>),
+    WaitEnvoy(wait_envoy::WaitEnvoyArgs),
     Demo(DemoArgs),
 }
 
@@ -147,6 +151,8 @@ impl Cli {
                 show::explain(&args.proxy, &args.api, args.output, console).await
             }
             Command::Bootstrap(args) => console.print(&bootstrap::run(*args)?),
+            Command::RunEnvoy(args) => run_envoy::run(*args, console).await,
+            Command::WaitEnvoy(args) => wait_envoy::run(&args, console).await,
             Command::Demo(DemoArgs { what: Some(DemoWhat::Token(args)), .. }) => {
                 token(args, console)
             }

@@ -9,6 +9,7 @@
 mod apply;
 mod bootstrap;
 mod docs;
+mod lint;
 mod run_envoy;
 mod show;
 mod support;

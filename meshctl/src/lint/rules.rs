@@ -203,6 +203,10 @@ rules! {
         "With the host's network a docker task has `network_mode = \"host\"` in its `config`.";
         "Docker gives it a network of its own, in which the host's address is not there.";
         "`network_mode = \"host\"` in the task's `config`, or `mode = \"bridge\"` in the group's `network`."
+    Error "meta-missing" Some(meta::missing);
+        "A service on a port of a sidecar has `mesh_…` keys.";
+        "The registration is outside the mesh: nobody finds it through the mesh, and its sidecar gets no listener.";
+        "`meta` with `mesh_system`, as in jobs/service.nomad.hcl."
     Error "meta-key" Some(meta::keys);
         "Every `mesh_…` key is one of the mesh's.";
         "A key that nobody reads has no effect, and nobody says so.";

@@ -1,13 +1,13 @@
 //! `meshctl run-envoy` and `wait-envoy` with real Envoys: what a stop loses, and what the exit codes say.
 //!
-//! Two origins, each an Envoy that answers after a delay, stand behind a front Envoy that asks for their `/ready`, as a
-//! load balancer before two Routers does. Nothing is retried: what a stop cuts is a lost request.
+//! Two origins, each an Envoy that answers after a delay, stand behind a load balancer that asks for their `/ready`.
+//! Nothing is retried: what a stop cuts is a lost request.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lab::envoy::Envoy;
+use lab::balancer::{Balancer, Behind};
 use lab::http::Client;
 use lab::load::{Call, Load, LoadReport, LoadSpec};
 use lab::parts::real_part_or_skip;
@@ -98,37 +98,6 @@ fn origin_config(name: &str, port: u16, delay: Duration) -> Value {
     })
 }
 
-/// Sends to the origins that are ready, each request once.
-fn front_config(admin: u16, port: u16, origins: &[Origin]) -> Value {
-    let endpoints: Vec<Value> = origins
-        .iter()
-        .map(|origin| {
-            json!({"endpoint": {
-                "address": {"socket_address": {"address": "127.0.0.1", "port_value": origin.port}},
-                "health_check_config": {"port_value": origin.stats},
-            }})
-        })
-        .collect();
-    let routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "origins"}}]);
-    json!({
-        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}},
-        "static_resources": {
-            "listeners": [listener("front", port, &connection_manager("front", &json!([router_filter()]), &routes))],
-            "clusters": [{
-                "name": "origins",
-                "type": "STATIC",
-                "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
-                "health_checks": [{
-                    "timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s",
-                    "unhealthy_threshold": 1, "healthy_threshold": 1,
-                    "http_health_check": {"path": "/ready"},
-                }],
-                "load_assignment": {"cluster_name": "origins", "endpoints": [{"lb_endpoints": endpoints}]},
-            }],
-        },
-    })
-}
-
 impl Origin {
     async fn start(envoy: &Path, dir: &Path, name: &str, delay: Duration, start: Start) -> Self {
         let [port, stats, admin, inbound, app, xds] = [0; 6].map(|_| reserve().unwrap());
@@ -195,22 +164,13 @@ async fn stop_under_load(envoy: PathBuf, start: Start) -> (LoadReport, Option<i3
     for name in ["a", "b"] {
         origins.push(Origin::start(&envoy, dir.path(), name, delay, start).await);
     }
-    let (admin, port) = (reserve().unwrap(), reserve().unwrap());
-    let config = front_config(admin, port, &origins).to_string();
-    let mut front = Envoy::start(&envoy, "front", dir.path(), &config, admin, None).unwrap();
-    front.wait_live().await.unwrap();
-    wait::until("both origins are healthy", SOON, async || {
-        match front.sum("^cluster.origins.membership_healthy$").await {
-            Ok(2) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await
-    .unwrap();
+    let behind: Vec<Behind> =
+        origins.iter().map(|origin| Behind { port: origin.port, ready: origin.stats }).collect();
+    let balancer = Balancer::start(&envoy, "balancer", dir.path(), &behind).await.unwrap();
     let mut load = Load::start(LoadSpec {
         client: Client::new(),
-        address: at(port),
-        host: "front".to_owned(),
+        address: balancer.address(),
+        host: "balancer".to_owned(),
         path: "/".to_owned(),
         call: Call::Post,
         rate: 200,

@@ -10,6 +10,7 @@
 //! | [`gateway`] | what a gateway does for its clients |
 //! | [`judges`] | what clients that are not ours say of the control plane |
 //! | [`replicas`] | two control planes are as good as one |
+//! | [`upgrades`] | parts of the platform are replaced under load |
 //!
 //! [`scene`] starts a mesh and asks it. A test without its real part prints `SKIP` and fails when `E2E_REQUIRE` names
 //! the part. What a failed test leaves is named at its end.
@@ -25,6 +26,7 @@ mod registrations;
 mod replicas;
 mod scene;
 mod smoke;
+mod upgrades;
 
 use std::time::Duration;
 

@@ -28,6 +28,27 @@ fn of_metas(
     all
 }
 
+pub(super) fn missing(case: &Case<'_>) -> Vec<Found> {
+    let mut all = Vec::new();
+    for group in case.groups() {
+        let sidecar = group.proxies().find(|(task, proxy)| proxy.is_beside() && task.is_sidecar());
+        let Some((task, _)) = sidecar else { continue };
+        // One service of the mesh says that the group knows of it; others may stand beside it on purpose.
+        if group.mesh_services().next().is_some() {
+            continue;
+        }
+        for service in &group.services {
+            let message = format!(
+                "service {:?} stands behind the Envoy {:?} and is not in the mesh",
+                service.called(),
+                task.label
+            );
+            all.push(found(service.line, message));
+        }
+    }
+    all
+}
+
 pub(super) fn keys(case: &Case<'_>) -> Vec<Found> {
     of_metas(case, |_, _, meta, block| {
         let unknown = meta

@@ -77,6 +77,11 @@ breaches! {
     "loopback-port" SERVICE [EXEC, ("mode = \"bridge\"", "mode = \"host\"")] ["loopback-port"];
     "listen-address" SERVICE [("LISTEN = \"127.0.0.1:8080\"", "LISTEN = \"${NOMAD_ADDR_mesh}\"")] ["listen-address"];
     "docker-host" CONTROL_PLANE [("        network_mode = var.driver == \"docker\" ? \"host\" : null\n", "")] ["docker-host"];
+    "meta-missing" SERVICE [
+        ("        mesh_system   = var.system\n        mesh_protocol = \"http\"\n        mesh_path     = \"/orders\"\n        mesh_instance = \"${NOMAD_ALLOC_ID}\"\n        mesh_stats    = \"${NOMAD_HOST_PORT_stats}\"\n", ""),
+        ("        mesh_track    = \"stable\"\n", ""),
+        ("        mesh_track    = \"canary\"\n", "")
+    ] ["meta-missing"];
     "meta-key" SERVICE [("mesh_path ", "mesh_paths ")] ["meta-key"];
     "meta-value" SERVICE [("mesh_protocol = \"http\"", "mesh_protocol = \"https\"")] ["meta-value"];
     "meta-value-system" SERVICE [("        mesh_system   = var.system\n", "")] ["meta-value"];

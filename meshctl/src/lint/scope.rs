@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use hcl::Value;
 use hcl::edit::expr::Expression;
 use hcl::edit::structure::{Attribute, Body};
-use hcl::eval::{Context, Evaluate, FuncArgs, FuncDef, ParamType};
+use hcl::eval::{Context, Evaluate};
+
+mod functions;
 
 /// What is known where an expression stands.
 #[derive(Debug, Clone)]
@@ -22,7 +24,7 @@ impl Scope {
     /// The scope of a file; `given` are values of variables in place of their defaults.
     pub fn of_file(text: &str, body: &Body, given: &BTreeMap<String, String>) -> Self {
         let mut scope = Self { context: Context::new() };
-        declare_functions(&mut scope.context);
+        functions::declare(&mut scope.context);
         for name in runtime_names(text) {
             scope.context.declare_var(name, format!("${{{name}}}"));
         }
@@ -68,6 +70,14 @@ impl Scope {
                 values.insert(name.to_owned(), value);
             }
         }
+        // Several at once, with their defaults alone.
+        for attribute in body.get_blocks("variables").flat_map(|block| block.body.attributes()) {
+            let name = attribute.key.as_str();
+            let given = given.get(name).map(|text| self.given(text));
+            if let Some(value) = given.or_else(|| self.value(&attribute.value).ok()) {
+                values.insert(name.to_owned(), value);
+            }
+        }
         self.context.declare_var("var", Value::Object(values));
     }
 
@@ -101,7 +111,9 @@ impl Scope {
 /// The names of the variables that a file declares.
 pub fn variables(body: &Body) -> BTreeSet<String> {
     let labels = body.get_blocks("variable").filter_map(|block| block.labels.first());
-    labels.map(|label| label.as_str().to_owned()).collect()
+    let several = body.get_blocks("variables").flat_map(|block| block.body.attributes());
+    let several = several.map(|attribute| attribute.key.as_str().to_owned());
+    labels.map(|label| label.as_str().to_owned()).chain(several).collect()
 }
 
 /// Every name of Nomad's that the text uses.
@@ -114,57 +126,6 @@ fn runtime_names(text: &str) -> BTreeSet<&str> {
             rest.get(..rest.find(|c| !is_part(c)).unwrap_or(rest.len()))
         })
         .collect()
-}
-
-fn declare_functions(context: &mut Context<'static>) {
-    let any = || ParamType::Any;
-    let functions: [(&'static str, FuncDef); 7] = [
-        ("join", FuncDef::new(join, [ParamType::String, ParamType::array_of(any())])),
-        ("concat", FuncDef::builder().variadic_param(ParamType::array_of(any())).build(concat)),
-        ("lower", FuncDef::new(|args| text(&args, str::to_lowercase), [ParamType::String])),
-        ("upper", FuncDef::new(|args| text(&args, str::to_uppercase), [ParamType::String])),
-        ("tostring", FuncDef::new(to_string, [any()])),
-        ("length", FuncDef::new(length, [any()])),
-        ("toset", FuncDef::new(first, [any()])),
-    ];
-    for (name, function) in functions {
-        context.declare_func(name, function);
-    }
-}
-
-fn first(args: FuncArgs) -> Result<Value, String> {
-    args.iter().next().cloned().ok_or_else(|| "no argument".to_owned())
-}
-
-fn join(args: FuncArgs) -> Result<Value, String> {
-    let mut args = args.iter();
-    let separator = args.next().and_then(Value::as_str).unwrap_or_default().to_owned();
-    let items = args.next().and_then(Value::as_array).cloned().unwrap_or_default();
-    let items: Option<Vec<String>> = items.iter().map(plain).collect();
-    items.map(|items| items.join(&separator).into()).ok_or_else(|| "join of no texts".to_owned())
-}
-
-fn concat(args: FuncArgs) -> Result<Value, String> {
-    Ok(Value::Array(args.iter().filter_map(Value::as_array).flatten().cloned().collect()))
-}
-
-fn text(args: &FuncArgs, change: fn(&str) -> String) -> Result<Value, String> {
-    let own = args.iter().next().and_then(Value::as_str);
-    own.map(|own| change(own).into()).ok_or_else(|| "no text".to_owned())
-}
-
-fn to_string(args: FuncArgs) -> Result<Value, String> {
-    let own = args.iter().next().and_then(plain);
-    own.map(Into::into).ok_or_else(|| "no text".to_owned())
-}
-
-fn length(args: FuncArgs) -> Result<Value, String> {
-    match args.iter().next() {
-        Some(Value::Array(items)) => Ok(items.len().into()),
-        Some(Value::Object(map)) => Ok(map.len().into()),
-        Some(Value::String(text)) => Ok(text.chars().count().into()),
-        _ => Err("no length".to_owned()),
-    }
 }
 
 /// A text, number or truth as a text.
@@ -200,12 +161,15 @@ locals {
   tag    = "v${local.number}"
   number = var.version
 }
-it = "${local.tag}@${NOMAD_ALLOC_ID} ${join(",", var.planes)} $${x}"
+variables {
+  track = "stable"
+}
+it = "${local.tag}@${NOMAD_ALLOC_ID} ${join(",", var.planes)} ${upper(var.track)} $${x}"
 "#;
-        assert_eq!(value(text, &[]), Ok(Value::from("v1@${NOMAD_ALLOC_ID} a:1,b:2 ${x}")));
+        assert_eq!(value(text, &[]), Ok(Value::from("v1@${NOMAD_ALLOC_ID} a:1,b:2 STABLE ${x}")));
         assert_eq!(
-            value(text, &[("version", "2"), ("planes", r#"["c:3"]"#)]),
-            Ok(Value::from("v2@${NOMAD_ALLOC_ID} c:3 ${x}"))
+            value(text, &[("version", "2"), ("planes", r#"["c:3"]"#), ("track", "canary")]),
+            Ok(Value::from("v2@${NOMAD_ALLOC_ID} c:3 CANARY ${x}"))
         );
     }
 

@@ -108,6 +108,7 @@ breaches! {
     "min-healthy-time" SERVICE [("min_healthy_time  = \"10s\"", "min_healthy_time  = \"1s\"")] ["min-healthy-time"];
     "deadlines" SERVICE [("progress_deadline = \"10m\"", "progress_deadline = \"2m\"")] ["deadlines"];
     "job-name" SERVICE [("  type        = \"service\"\n", "  type        = \"service\"\n  name        = \"orders-${var.version}\"\n")] ["job-name"];
+    "syntax-label" SERVICE [("job \"orders\" {", "job \"${var.system}-orders\" {")] ["syntax"];
     "log-driver" SERVICE [(
         "        command = \"${local.bin}/orders\"\n",
         "        command = \"${local.bin}/orders\"\n\n        logging {\n          type = \"json-file\"\n        }\n"

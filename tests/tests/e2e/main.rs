@@ -25,6 +25,7 @@ mod on_demand;
 mod registrations;
 mod replicas;
 mod scene;
+mod shown;
 mod smoke;
 mod upgrades;
 

@@ -237,6 +237,11 @@ impl World {
         Ok(router)
     }
 
+    /// The bridge between the pairs' namespaces, where there is one.
+    pub fn network(&self) -> Option<&Network> {
+        self.placer.network.as_ref()
+    }
+
     /// Every Envoy: the Router's and those of the instances.
     pub fn envoys(&self) -> impl Iterator<Item = &Envoy> {
         std::iter::once(&self.router).chain(self.allocations.iter().map(Allocation::envoy))

@@ -8,6 +8,7 @@
 //! | [`documents`] | what System documents say, good and bad |
 //! | [`faults`] | what breaks, and that traffic does not notice |
 //! | [`gateway`] | what a gateway does for its clients |
+//! | [`jobs`] | the command lines of `jobs/` make instances |
 //! | [`judges`] | what clients that are not ours say of the control plane |
 //! | [`replicas`] | two control planes are as good as one |
 //! | [`upgrades`] | parts of the platform are replaced under load |
@@ -19,6 +20,7 @@
 mod documents;
 mod faults;
 mod gateway;
+mod jobs;
 mod judges;
 mod moves;
 mod on_demand;

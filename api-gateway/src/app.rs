@@ -26,7 +26,7 @@ use crate::authz::{Authz, AuthzMetrics};
 use crate::config::Config;
 use crate::keys::{KeyFollower, KeyMetrics};
 use crate::metrics::{ConversionMetrics, SchemaMetrics};
-use crate::pages::Pages;
+use crate::pages::{Pages, trial};
 use crate::routes::{self, RoutesFollower};
 use crate::schema::{self, DescriptorFolder, Owner, Reflection, Schemas, Sources};
 use crate::server::{GRACE, Server};
@@ -59,10 +59,12 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     metrics.register_collector(Box::new(SchemaMetrics(schemas.clone())));
 
     let authz = spawn_keys(config, &mut metrics, &mut tasks, &shutdown)?;
-    let (follower, known) = RoutesFollower::new(config.egress, schemas.clone());
+    let (follower, known) =
+        RoutesFollower::new(config.egress, config.ingress.is_some(), schemas.clone());
     tasks.spawn("routes", follower.run(shutdown.clone()));
     let listing = routes::page(&known);
     let pages = Pages::new(schemas.clone(), known.described).router().merge(listing);
+    let pages = config.ingress.into_iter().fold(pages, |all, to| all.merge(trial::router(to)));
     let server = Server {
         schemas,
         egress: Egress::new(config.egress),

@@ -46,6 +46,10 @@ pub struct Addresses {
     /// The gateway Envoy's egress listener: the port of `--egress` of its bootstrap.
     #[arg(long, value_name = "IP:PORT")]
     pub egress: Option<SocketAddr>,
+    /// The gateway Envoy's listener for the Router: the port of `--ingress` of its bootstrap. With it calls can be tried on
+    /// the page.
+    #[arg(long, value_name = "IP:PORT")]
+    pub ingress: Option<SocketAddr>,
     /// The admin port: health, metrics, pages.
     #[arg(long, value_name = "IP:PORT")]
     pub admin: Option<SocketAddr>,

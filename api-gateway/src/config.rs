@@ -24,6 +24,9 @@ pub struct RawConfig {
     pub listen: SocketAddr,
     /// The gateway Envoy's egress listener, through which services are called.
     pub egress: SocketAddr,
+    /// The gateway Envoy's listener for the Router, through which calls are tried on the page; without it they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<SocketAddr>,
     /// What is logged, and how.
     pub log: LogConfig,
     /// Consul, which keeps the API keys' hashes.
@@ -73,6 +76,7 @@ impl Default for RawConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 18010)),
             egress: SocketAddr::from(([127, 0, 0, 1], 18011)),
+            ingress: None,
             log: LogConfig::default(),
             consul: RawConsul::default(),
             schemas: RawSchemas::default(),
@@ -107,6 +111,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Envoy's egress listener.
     pub egress: SocketAddr,
+    /// Envoy's listener for the Router.
+    pub ingress: Option<SocketAddr>,
     /// What is logged.
     pub log: LogConfig,
     /// Where the keys are.
@@ -130,6 +136,7 @@ impl Config {
         let mut raw: RawConfig = load(file)?;
         raw.listen = addresses.listen.unwrap_or(raw.listen);
         raw.egress = addresses.egress.unwrap_or(raw.egress);
+        raw.ingress = addresses.ingress.or(raw.ingress);
         raw.admin.listen = addresses.admin.unwrap_or(raw.admin.listen);
         let mut problems = Problems::default();
         let config = resolve(raw, &mut problems);
@@ -150,6 +157,7 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
     Config {
         listen: raw.listen,
         egress: raw.egress,
+        ingress: raw.ingress,
         log: raw.log,
         consul: raw.consul.resolve(problems),
         descriptors: raw.schemas.directory,

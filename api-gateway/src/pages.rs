@@ -4,6 +4,7 @@
 //!  /              leads to /docs/
 //!  /docs/         Swagger UI, shipped within this program
 //!  /openapi.json  the document
+//!  /try/…         a call that is tried, through the gateway's listener for the Router
 //!  /schemas       versions, ages and errors as a table; /schemas.json the same for programs
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! and documents say is escaped. **Absent**: authentication: who mounts the router decides who sees it.
 
 mod table;
+pub mod trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::openapi::Described;
+use crate::pages::trial;
 use crate::schema::Schemas;
 
 /// How often Envoy is asked.
@@ -59,6 +60,8 @@ pub struct RoutesFollower {
     client: Client<HttpConnector, Empty<Bytes>>,
     egress: SocketAddr,
     schemas: Schemas,
+    /// Whether calls can be tried on the page.
+    has_trial: bool,
     told: watch::Sender<Told>,
     described: watch::Sender<Arc<Described>>,
 }
@@ -91,12 +94,12 @@ pub struct Known {
 
 impl RoutesFollower {
     /// Prepares it; nothing is known until [`Self::run`] has asked.
-    pub fn new(egress: SocketAddr, schemas: Schemas) -> (Self, Known) {
+    pub fn new(egress: SocketAddr, has_trial: bool, schemas: Schemas) -> (Self, Known) {
         let (told, last) = watch::channel(None);
         let (described, receiver) = watch::channel(Arc::default());
         let client = Client::builder(TokioExecutor::new()).build_http();
         let known = Known { told: last, described: receiver };
-        (Self { client, egress, schemas, told, described }, known)
+        (Self { client, egress, schemas, has_trial, told, described }, known)
     }
 
     /// Asks until shutdown.
@@ -137,7 +140,11 @@ impl RoutesFollower {
             return;
         }
         self.schemas.list(routes.conversions.clone()).await;
-        self.described.send_replace(Arc::new(Described::from(&routes)));
+        let mut described = Described::from(&routes);
+        if self.has_trial {
+            described.servers.insert(0, trial::SERVER.to_owned());
+        }
+        self.described.send_replace(Arc::new(described));
         self.told.send_replace(Some(Arc::new(routes)));
     }
 

@@ -222,6 +222,7 @@ impl Placer {
                 let program = Program::new(name, &self.parts.our("api-gateway")?)
                     .args(["run".to_owned(), format!("--config={}", config.display())])
                     .args([format!("--listen={listen}"), format!("--egress={egress}")])
+                    .args([format!("--ingress=127.0.0.1:{}", ports.ingress)])
                     .args([format!("--admin=127.0.0.1:{}", ports.app_admin)]);
                 Ok(Some(program))
             }

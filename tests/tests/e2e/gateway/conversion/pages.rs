@@ -1,5 +1,7 @@
 //! What the gateway's application tells people and programs about the System.
 
+use bytes::Bytes;
+use http::Request;
 use lab::placer::Allocation;
 use serde_json::{Value, json};
 
@@ -33,6 +35,15 @@ pub(super) async fn check(shop: &Shop) {
     }
     let item = &document["components"]["schemas"]["stock.v1.Item"]["properties"];
     assert_eq!(item["pieces"]["type"], json!("string"), "{item}");
+
+    // What the page tries goes the way of clients, from the page alone.
+    assert_eq!(document["servers"][0]["url"], "try");
+    let tried = get("/try/v1/quotes/7203").await;
+    assert_eq!((tried.status.as_u16(), &tried.json().unwrap()["symbol"]), (200, &json!("7203")));
+    let foreign = Request::get("/try/v1/quotes/7203")
+        .header("host", "localhost")
+        .header("origin", "https://evil.example");
+    assert_eq!(client.exchange(admin, foreign, Bytes::new()).await.unwrap().status, 403);
 
     let viewer = get("/docs/").await;
     assert!(viewer.text().contains("swagger-ui"), "{}", viewer.text());

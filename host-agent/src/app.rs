@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use consul::ConsulClient;
 use prometheus_client::registry::Registry;
 use service::ErrorChain;
 use service::admin::{Admin, Readiness};
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::instances::{InstancesFollower, InstancesMetrics};
 
 /// How long the parts may take to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -35,7 +37,12 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let signals = Signals::install(shutdown.clone())?;
     let mut tasks = Tasks::new(shutdown.clone());
-    let metrics = Registry::default();
+    let mut metrics = Registry::default();
+
+    let client = ConsulClient::new(config.consul)?;
+    let (follower, instances) = InstancesFollower::new(client, config.instances);
+    metrics.register_collector(Box::new(InstancesMetrics { instances }));
+    tasks.spawn("instances", follower.run(shutdown.clone()));
 
     let admin = Admin::bind(config.admin).await?;
     info!(address = %admin.address(), "Serving admin pages");

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use service::config::{ConfigError, Problems, load};
 use service::logging::LogConfig;
 
+use crate::instances::{InstancesConfig, RawInstances};
+
 /// The file's exact shape; every key may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +21,8 @@ pub struct RawConfig {
     pub log: LogConfig,
     /// Consul's agent on this host, which knows the instances.
     pub consul: RawConsul,
+    /// Where this host's instances come from.
+    pub instances: RawInstances,
     /// The admin port: health, metrics, pages.
     pub admin: RawAdmin,
 }
@@ -44,6 +48,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Consul's agent on this host.
     pub consul: ConsulConfig,
+    /// Where this host's instances come from.
+    pub instances: InstancesConfig,
     /// The admin port.
     pub admin: SocketAddr,
 }
@@ -57,6 +63,8 @@ impl Config {
         let raw: RawConfig = load(file)?;
         let mut problems = Problems::default();
         let consul = raw.consul.resolve(&mut problems);
-        problems.finish(file, Some(Self { log: raw.log, consul, admin: raw.admin.listen }))
+        let instances = raw.instances.resolve(&mut problems);
+        let config = Self { log: raw.log, consul, instances, admin: raw.admin.listen };
+        problems.finish(file, Some(config))
     }
 }

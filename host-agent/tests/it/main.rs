@@ -1,0 +1,4 @@
+//! The agent's parts against the real other side.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail where it stands")]
+
+mod instances;

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::instances::{InstancesFollower, InstancesMetrics};
+use crate::relay;
 
 /// How long the parts may take to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,11 +42,16 @@ async fn start(config: Config) -> anyhow::Result<()> {
 
     let client = ConsulClient::new(config.consul)?;
     let (follower, instances) = InstancesFollower::new(client, config.instances);
-    metrics.register_collector(Box::new(InstancesMetrics { instances }));
+    metrics.register_collector(Box::new(InstancesMetrics { instances: instances.clone() }));
     tasks.spawn("instances", follower.run(shutdown.clone()));
 
     let admin = Admin::bind(config.admin).await?;
     info!(address = %admin.address(), "Serving admin pages");
+    if let Some(config) = config.relay {
+        let address =
+            relay::start(config, instances, admin.address(), &mut metrics, &mut tasks).await?;
+        info!(%address, "Serving the metrics of this host");
+    }
     let readiness = watch::Sender::new(Readiness::Ready).subscribe();
     let pages = axum::Router::new();
     tasks.spawn("admin", admin.run(readiness, Arc::new(metrics), pages, shutdown.clone()));

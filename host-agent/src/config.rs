@@ -12,6 +12,7 @@ use service::config::{ConfigError, Problems, load};
 use service::logging::LogConfig;
 
 use crate::instances::{InstancesConfig, RawInstances};
+use crate::relay::config::{RawRelay, RelayConfig};
 
 /// The file's exact shape; every key may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub struct RawConfig {
     pub consul: RawConsul,
     /// Where this host's instances come from.
     pub instances: RawInstances,
+    /// The relay of metrics.
+    pub relay: RawRelay,
     /// The admin port: health, metrics, pages.
     pub admin: RawAdmin,
 }
@@ -50,6 +53,8 @@ pub struct Config {
     pub consul: ConsulConfig,
     /// Where this host's instances come from.
     pub instances: InstancesConfig,
+    /// The relay of metrics, if there is to be one.
+    pub relay: Option<RelayConfig>,
     /// The admin port.
     pub admin: SocketAddr,
 }
@@ -64,7 +69,8 @@ impl Config {
         let mut problems = Problems::default();
         let consul = raw.consul.resolve(&mut problems);
         let instances = raw.instances.resolve(&mut problems);
-        let config = Self { log: raw.log, consul, instances, admin: raw.admin.listen };
+        let relay = raw.relay.resolve(&mut problems);
+        let config = Self { log: raw.log, consul, instances, relay, admin: raw.admin.listen };
         problems.finish(file, Some(config))
     }
 }

@@ -1,4 +1,11 @@
 //! The agent's parts against the real other side.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail where it stands"
+)]
 
 mod instances;
+mod relay;

@@ -21,7 +21,8 @@ pub fn body(series: usize, seed: usize) -> String {
 fn counter(text: &mut String, family: usize, count: usize, seed: usize) -> usize {
     // Writing to a string does not fail.
     let name = format!("orders_requests_{family}_total");
-    writeln!(text, "# HELP {name} Requests that were answered, by route\n# TYPE {name} counter").ok();
+    writeln!(text, "# HELP {name} Requests that were answered, by route\n# TYPE {name} counter")
+        .ok();
     for nth in 0..count {
         let value = nth * 977 + seed;
         writeln!(
@@ -64,7 +65,13 @@ fn histogram(text: &mut String, family: usize, left: usize, seed: usize) -> usiz
             let value = (position + 1) * 131 + seed;
             writeln!(text, "{name}_bucket{{{labels},le=\"{bound}\"}} {value}").ok();
         }
-        writeln!(text, "{name}_sum{{{labels}}} {}.25\n{name}_count{{{labels}}} {}", nth + seed, 13 * 131 + seed).ok();
+        writeln!(
+            text,
+            "{name}_sum{{{labels}}} {}.25\n{name}_count{{{labels}}} {}",
+            nth + seed,
+            13 * 131 + seed
+        )
+        .ok();
     }
     if count == 0 { gauge(text, family, left, seed) } else { count * lines }
 }

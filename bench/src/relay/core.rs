@@ -47,7 +47,8 @@ pub(super) fn measure(rounds: u32) -> anyhow::Result<Vec<Figure>> {
         }
         let median = percentile(&sorted(spent), 0.5);
         let how = "median of the rounds: 100,000 series of text (10 MB) parsed, labelled, merged and written, one thread";
-        figures.push(Figure::new(format!("100,000 series to {name}"), "ms", median, how).goal(100.0));
+        figures
+            .push(Figure::new(format!("100,000 series to {name}"), "ms", median, how).goal(100.0));
     }
     let median = percentile(&sorted(parsing), 0.5);
     let how = "the part of it that is parsing";
@@ -63,10 +64,8 @@ fn once(text: &str, labels: &TargetLabels, accepted: Accepted) -> anyhow::Result
     let parsed = begun.elapsed();
     let own = parse(Vec::new(), Format::Text, LIMITS, &[]).context("an empty body")?;
     let none = TargetLabels::default();
-    let sources = [
-        Source { labels: &none, exposition: &own },
-        Source { labels, exposition: &exposition },
-    ];
+    let sources =
+        [Source { labels: &none, exposition: &own }, Source { labels, exposition: &exposition }];
     let written = encode(&merge(&sources), accepted, false);
     let all = begun.elapsed();
     ensure!(exposition.series == LARGE, "{} series", exposition.series);

@@ -3,6 +3,7 @@
 mod bad;
 mod behaviour;
 mod harness;
+mod monitoring;
 mod native;
 mod protobuf;
 mod real;

@@ -30,6 +30,7 @@ pub(super) const PROTOBUF: &str = "application/vnd.google.protobuf; \
 /// A running relay; ends with its value.
 pub(super) struct Relay {
     pub(super) address: SocketAddr,
+    registry: Registry,
     _instances: watch::Sender<Arc<Instances>>,
     _tasks: JoinSet<()>,
 }
@@ -70,11 +71,18 @@ impl Relay {
         let address = relay::start(config, known, admin, &mut registry, &mut tasks).await.unwrap();
         let mut running = JoinSet::new();
         running.spawn(async move { tasks.run(Duration::ZERO).await.unwrap() });
-        Self { address, _instances: instances, _tasks: running }
+        Self { address, registry, _instances: instances, _tasks: running }
     }
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// What the agent says of itself on its admin port.
+    pub(super) fn own(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        text
     }
 
     /// The answer's status, content type and body.

@@ -10,6 +10,7 @@ mod group;
 mod name;
 mod proto;
 mod render;
+mod series;
 mod text;
 
 use super::accept::{Accepted, Encoding};

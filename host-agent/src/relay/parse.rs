@@ -15,11 +15,11 @@
 use std::ops::Range;
 
 mod family;
-pub(in crate::relay) mod labels;
-pub(in crate::relay) mod proto;
+pub(crate) mod labels;
+pub(crate) mod proto;
 mod seen;
 mod text;
-pub(in crate::relay) mod value;
+pub(crate) mod value;
 
 pub use labels::{LabelPair, pairs};
 

@@ -145,6 +145,28 @@ impl Scraper {
         has_protobuf: bool,
         deadline: Instant,
     ) -> Result<Scraped, Failure> {
+        // A connection that was kept since the last scrape may have been closed meanwhile: one more try has a new one.
+        let first = self.request(target, has_protobuf, deadline).await;
+        let answer = match first {
+            Err(Failure::Broken(_)) => self.request(target, has_protobuf, deadline).await?,
+            other => other?,
+        };
+        if answer.status() != http::StatusCode::OK {
+            return Err(Failure::Status(answer.status().as_u16()));
+        }
+        let headers = answer.headers().clone();
+        let format = format(&headers)?;
+        let body = self.read(&headers, answer.into_body()).await?;
+        self.parse(body, format, target).await
+    }
+
+    /// Sends the request; its answer without the body.
+    async fn request(
+        &self,
+        target: &Target,
+        has_protobuf: bool,
+        deadline: Instant,
+    ) -> Result<http::Response<Incoming>, Failure> {
         let remaining = deadline.duration_since(Instant::now()).as_secs_f64();
         let request = Request::get(target.address.uri())
             .header(HOST, target.address.authority())
@@ -154,17 +176,10 @@ impl Scraper {
             .header(USER_AGENT, concat!("ayatori-host-agent/", env!("CARGO_PKG_VERSION")))
             .body(Empty::new())
             .map_err(|error| Failure::Connect(error.to_string()))?;
-        let answer = self.client.request(request).await.map_err(|error| {
+        self.client.request(request).await.map_err(|error| {
             let reason = service::ErrorChain(&error).to_string();
             if error.is_connect() { Failure::Connect(reason) } else { Failure::Broken(reason) }
-        })?;
-        if answer.status() != http::StatusCode::OK {
-            return Err(Failure::Status(answer.status().as_u16()));
-        }
-        let headers = answer.headers().clone();
-        let format = format(&headers)?;
-        let body = self.read(&headers, answer.into_body()).await?;
-        self.parse(body, format, target).await
+        })
     }
 
     async fn read(&self, headers: &HeaderMap, mut incoming: Incoming) -> Result<Body, Failure> {

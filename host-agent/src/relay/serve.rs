@@ -9,6 +9,7 @@
 //!
 //! **Invariants**: an answer is there before the caller's deadline, with what is there by then; nothing is changed by a request.
 
+mod discovery;
 mod page;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, VARY};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -119,7 +119,7 @@ impl Relay {
             .route("/metrics", get(all))
             .route("/metrics/{service}/{instance}", get(one))
             .route("/targets", get(page::targets))
-            .route("/sd", get(discovery))
+            .route("/sd", get(discovery::discovery))
             .with_state(self.context);
         axum::serve(self.listener, pages)
             .with_graceful_shutdown(shutdown.cancelled_owned())
@@ -284,32 +284,6 @@ async fn one(
         return (StatusCode::BAD_GATEWAY, format!("{failure}\n")).into_response();
     }
     context.answer(outcomes, is_single, &headers, begun).await
-}
-
-/// One entry of HTTP service discovery.
-#[derive(Serialize)]
-struct Discovered {
-    targets: [String; 1],
-    labels: BTreeMap<String, String>,
-}
-
-async fn discovery(State(context): State<Context>, headers: HeaderMap) -> Response {
-    let host = header(&headers, HOST).to_owned();
-    let entry = |target: &Arc<Target>| {
-        let mut labels = target.labels.by_name().clone();
-        let instance = match target.instance.as_str() {
-            "" => target.label("instance"),
-            instance => instance,
-        };
-        labels.insert(
-            "__metrics_path__".to_owned(),
-            format!("/metrics/{}/{instance}", target.service),
-        );
-        labels.insert("__param_job".to_owned(), target.label("job").to_owned());
-        Discovered { targets: [host.clone()], labels }
-    };
-    let entries: Vec<Discovered> = context.targets().iter().map(entry).collect();
-    axum::Json(entries).into_response()
 }
 
 /// Whether a page is asked for.

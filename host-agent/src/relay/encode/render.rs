@@ -3,7 +3,8 @@
 //! Left out: exemplars and creation times. Of a native histogram there are sum and count, and a bucket of all.
 
 use super::name;
-use super::text::{Style, series, timestamp};
+use super::series::series;
+use super::text::{Style, timestamp};
 use crate::relay::accept::Escaping;
 use crate::relay::label::is_plain;
 use crate::relay::merge::{MergedFamily, Source};

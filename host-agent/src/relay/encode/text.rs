@@ -1,10 +1,10 @@
 //! The text formats.
 
+use super::series::{block, quoted_series};
 use super::{name, render};
 use crate::relay::accept::Escaping;
-use crate::relay::label::TargetLabels;
 use crate::relay::merge::{Merged, MergedFamily, Source};
-use crate::relay::parse::labels::{escape, pairs, unescape};
+use crate::relay::parse::labels::{escape, unescape};
 use crate::relay::parse::{Family, Format, Kind, Part, Sample};
 
 /// How a body is written.
@@ -203,20 +203,6 @@ fn samples(
     }
 }
 
-/// Labels in braces, or nothing when there are none.
-pub(super) fn block(target: &[u8], own: &[u8], out: &mut Vec<u8>) {
-    if target.is_empty() && own.is_empty() {
-        return;
-    }
-    out.push(b'{');
-    out.extend_from_slice(target);
-    if !target.is_empty() && !own.is_empty() {
-        out.push(b',');
-    }
-    out.extend_from_slice(own);
-    out.push(b'}');
-}
-
 /// What comes after a value.
 fn tail(exemplar: &[u8], sample: &Sample, style: Style, out: &mut Vec<u8>) {
     if let Some(milliseconds) = sample.timestamp_ms.filter(|_| style.has_timestamps) {
@@ -259,53 +245,4 @@ fn canonical_bound(block: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     let mut out = block.to_vec();
     out.splice(begin + length..begin + length, *b".0");
     out.into()
-}
-
-/// A series with names that need quotes.
-fn quoted_series(
-    metric: &[u8],
-    target: &TargetLabels,
-    own: &[u8],
-    escaping: Escaping,
-    out: &mut Vec<u8>,
-) {
-    if escaping == Escaping::AllowUtf8 {
-        return series(metric, target.text(), own, escaping, out);
-    }
-    let mut written = Vec::with_capacity(own.len());
-    for pair in pairs(own) {
-        if !written.is_empty() {
-            written.push(b',');
-        }
-        let inner = pair.name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
-        match inner {
-            Some(inner) => written.extend(name::escaped(&unescape(inner), escaping)),
-            None => written.extend(name::escaped(pair.name, escaping)),
-        }
-        written.extend_from_slice(b"=\"");
-        written.extend_from_slice(pair.value);
-        written.push(b'"');
-    }
-    series(metric, target.text(), &written, escaping, out);
-}
-
-/// A name with labels that are written as the caller takes them.
-pub(super) fn series(
-    metric: &[u8],
-    target: &[u8],
-    own: &[u8],
-    escaping: Escaping,
-    out: &mut Vec<u8>,
-) {
-    if escaping != Escaping::AllowUtf8 || name::is_plain(metric) {
-        out.extend_from_slice(&name::escaped(metric, escaping));
-        return block(target, own, out);
-    }
-    out.push(b'{');
-    name::put_quoted(metric, out);
-    for part in [target, own].into_iter().filter(|part| !part.is_empty()) {
-        out.push(b',');
-        out.extend_from_slice(part);
-    }
-    out.push(b'}');
 }

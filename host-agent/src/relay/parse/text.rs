@@ -3,6 +3,9 @@
 //! A line is read once, byte by byte or with memchr. What is usual stays where it is; what is not in its one form (spaces
 //! between labels, a comma after the last, escapes that mean nothing) is written anew.
 
+mod block;
+mod sample;
+
 use super::family::{Families, Said, Source, put};
 use super::labels::{has_known_escapes, pairs, repair_escapes, string_end, unescape};
 use super::seen::Seen;
@@ -291,5 +294,3 @@ impl<'a> Parser<'a> {
         })
     }
 }
-
-mod sample;

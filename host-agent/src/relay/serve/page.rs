@@ -12,7 +12,7 @@ use crate::relay::status::TargetView;
 
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:1.5em;color:#222}\
     table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .7em;\
-    border-bottom:1px solid #ddd;vertical-align:top}td.n{text-align:right;\
+    border-bottom:1px solid #ddd;vertical-align:top}td.n{text-align:right;white-space:nowrap;\
     font-variant-numeric:tabular-nums}.up{color:#176f2c}.down{color:#b00020;font-weight:600}\
     .unknown{color:#777}code{font-size:12px;overflow-wrap:anywhere}";
 

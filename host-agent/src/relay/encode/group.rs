@@ -220,7 +220,11 @@ fn put_exemplar(text: &[u8], field: u32, escaping: Escaping, out: &mut Vec<u8>) 
     for pair in pairs(rest) {
         labels_length =
             pair.value.as_ptr() as usize + pair.value.len() + 1 - rest.as_ptr() as usize;
-        put_label(&super::name::escaped(pair.name, escaping), &unescape(pair.value), &mut message);
+        put_label(
+            &super::name::escaped_label(pair.name, escaping),
+            &unescape(pair.value),
+            &mut message,
+        );
     }
     let after = rest.get(labels_length..).unwrap_or_default();
     let after = after.strip_prefix(b"}").unwrap_or(after);

@@ -9,9 +9,19 @@ pub(super) fn is_plain(name: &[u8]) -> bool {
     name.iter().all(is_word) && name.first().is_some_and(|first| !first.is_ascii_digit())
 }
 
-/// A name as a caller takes it who takes no quotes.
+/// A metric's name as a caller takes it who takes no quotes.
 pub(super) fn escaped(name: &[u8], escaping: Escaping) -> Vec<u8> {
-    if is_plain(name) && escaping != Escaping::Dots {
+    written(name, escaping, true)
+}
+
+/// A label's name in the same way; it has no colons.
+pub(super) fn escaped_label(name: &[u8], escaping: Escaping) -> Vec<u8> {
+    written(name, escaping, false)
+}
+
+fn written(name: &[u8], escaping: Escaping, has_colons: bool) -> Vec<u8> {
+    let is_usable = is_plain(name) && (has_colons || !name.contains(&b':'));
+    if is_usable && escaping != Escaping::Dots {
         return name.to_vec();
     }
     let text = String::from_utf8_lossy(name);
@@ -21,7 +31,8 @@ pub(super) fn escaped(name: &[u8], escaping: Escaping) -> Vec<u8> {
     }
     for (position, char) in text.chars().enumerate() {
         let is_word = char.is_ascii_alphabetic()
-            || matches!(char, '_' | ':')
+            || char == '_'
+            || (char == ':' && has_colons)
             || (char.is_ascii_digit() && (position > 0 || escaping == Escaping::Values));
         match (escaping, char) {
             (Escaping::AllowUtf8, char) => out.push(char),
@@ -59,5 +70,8 @@ mod tests {
             assert_eq!(String::from_utf8(escaped(name, escaping)).unwrap(), expected);
         }
         assert_eq!(escaped(b"up", Escaping::Values), b"up");
+        assert_eq!(escaped(b"job:up", Escaping::Underscores), b"job:up");
+        assert_eq!(escaped_label(b"job:up", Escaping::Underscores), b"job_up");
+        assert_eq!(escaped_label(b"job:up", Escaping::Values), b"U__job_3a_up");
     }
 }

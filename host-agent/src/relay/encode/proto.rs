@@ -59,6 +59,15 @@ fn shown(text: &[u8], escaping: Escaping) -> Vec<u8> {
     if escaping == Escaping::AllowUtf8 { text.to_vec() } else { name::escaped(text, escaping) }
 }
 
+/// A label's name as the caller takes it.
+fn shown_label(text: &[u8], escaping: Escaping) -> Vec<u8> {
+    if escaping == Escaping::AllowUtf8 {
+        text.to_vec()
+    } else {
+        name::escaped_label(text, escaping)
+    }
+}
+
 const fn number(kind: Kind) -> u64 {
     match kind {
         Kind::Counter => 0,
@@ -96,7 +105,7 @@ fn passed_on(
         let names: Vec<&[u8]> = labels(message).map(|(name, _)| name).collect();
         for (label, value) in labels(message) {
             let label = source.labels.free_name(label, &names);
-            put_label(&shown(&label, escaping), value, out);
+            put_label(&shown_label(&label, escaping), value, out);
         }
     }
     for field in fields(message).filter_map(Result::ok) {
@@ -132,9 +141,9 @@ pub(super) fn put_labels(
         let inner = pair.name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
         match inner {
             Some(inner) => {
-                put_label(&shown(&unescape(inner), escaping), &unescape(pair.value), out);
+                put_label(&shown_label(&unescape(inner), escaping), &unescape(pair.value), out);
             }
-            None => put_label(&shown(pair.name, escaping), &unescape(pair.value), out),
+            None => put_label(&shown_label(pair.name, escaping), &unescape(pair.value), out),
         }
     }
 }

@@ -71,7 +71,7 @@ fn own_labels(message: &[u8], source: &Source<'_>, escaping: Escaping) -> Vec<u8
         } else if escaping == Escaping::AllowUtf8 {
             name::put_quoted(&label, &mut out);
         } else {
-            out.extend(name::escaped(&label, escaping));
+            out.extend(name::escaped_label(&label, escaping));
         }
         out.extend_from_slice(b"=\"");
         escape(value, &mut out);

@@ -37,8 +37,8 @@ pub(super) fn quoted_series(
         }
         let inner = pair.name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
         match inner {
-            Some(inner) => written.extend(name::escaped(&unescape(inner), escaping)),
-            None => written.extend(name::escaped(pair.name, escaping)),
+            Some(inner) => written.extend(name::escaped_label(&unescape(inner), escaping)),
+            None => written.extend(name::escaped_label(pair.name, escaping)),
         }
         written.extend_from_slice(b"=\"");
         written.extend_from_slice(pair.value);

@@ -7,22 +7,35 @@
 //! |---|---|
 //! | [`parts`] | which binaries |
 //! | [`process`], [`ports`], [`netns`], [`wait`], [`http`] | child processes, ports, namespaces, awaiting states, one request |
-//! | [`consul`], [`control_plane`], [`envoy`], [`balancer`] | one running part each |
+//! | [`consul`], [`control_plane`], [`envoy`], [`host_agent`], [`balancer`] | one running part each |
+//! | [`journald`], [`dockerd`] | the journal's daemon and Docker's, in a namespace of their own |
+//! | [`collector`] | a tracing back end that remembers what it got |
 //! | [`registry`], [`placer`] | registrations, and instances that come and go |
 //! | [`world`] | all of it together |
 //! | [`load`] | requests on a fixed schedule |
+//! | [`forward_peer`], [`forward_receiver`] | servers of Fluentd's Forward protocol: an independent one, and a thin one that counts |
+//! | [`fault_proxy`] | TCP that delays, throttles, swallows and breaks |
+//! | [`debian`] | a Debian with systemd, booted |
 //! | [`demo`] | the story that `make demo` tells |
 //!
 //! **Invariants**: everything started is killed with its owner; ports are the kernel's choice, the Router's apart;
 //! no fixed sleep stands for a state. Deliberately absent: fakes, and any knowledge of the control plane's inside.
 
 pub mod balancer;
+pub mod collector;
 pub mod consul;
 pub mod control_plane;
+pub mod debian;
 pub mod demo;
+pub mod dockerd;
 pub mod envoy;
 mod error;
+pub mod fault_proxy;
+pub mod forward_peer;
+pub mod forward_receiver;
+pub mod host_agent;
 pub mod http;
+pub mod journald;
 pub mod load;
 pub mod netns;
 pub mod parts;

@@ -9,6 +9,7 @@
 //! | [`consul`], [`contender`], [`usage`] | the real parts, and what they cost |
 //! | [`stage`], [`scenario`], [`plan`] | what is measured |
 //! | [`gateway`], [`echo`] | the API gateway, and the service behind it |
+//! | [`relay`] | the host agent's relay of metrics |
 //! | [`figures`] | what came out |
 //!
 //! **Invariants**: everything that is started ends with the run; no figure comes from the server itself.
@@ -24,6 +25,7 @@ pub mod http2;
 pub mod node;
 pub mod plan;
 pub mod proxy;
+pub mod relay;
 pub mod scenario;
 pub mod stage;
 pub mod usage;

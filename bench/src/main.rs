@@ -13,6 +13,7 @@ use bench::contender::{self, Contender};
 use bench::figures::{self, Figure};
 use bench::gateway::{self, Part};
 use bench::plan::{self, Scenario};
+use bench::relay;
 use bench::stage::Setup;
 
 /// Measures an xDS control plane with thousands of simulated Envoys and a real Consul, and an API gateway.
@@ -43,6 +44,12 @@ enum Command {
     Envoy(One),
     /// What proofs and conversion cost at a gateway; written to target/bench/gateway.json.
     Gateway(Gateway),
+    /// What a scrape of a host costs; written to target/bench/relay.json.
+    Relay {
+        /// Scrapes of each kind.
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+    },
 }
 
 /// The gateway.
@@ -88,6 +95,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             return all("peers.json", &[Contender::Baseline, Contender::Debounced]).await;
         }
         Command::Gateway(gateway) => return measure_gateway(&gateway).await,
+        Command::Relay { rounds } => return measure_relay(rounds).await,
         Command::Event(one) => (Scenario::Event(one.setup, one.events), one.contenders),
         Command::Memory(one) => (Scenario::Memory(one.setup), one.contenders),
         Command::Storm(one) => (Scenario::Storm(one.setup), one.contenders),
@@ -106,6 +114,14 @@ async fn measure_gateway(gateway: &Gateway) -> anyhow::Result<()> {
     let file = contender::output_dir()?.join("gateway.json");
     let round = Duration::from_millis(gateway.round_ms);
     let figures = gateway::measure(&gateway.parts, round).await?;
+    figures::write(&figures, &file)?;
+    println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
+    Ok(())
+}
+
+async fn measure_relay(rounds: u32) -> anyhow::Result<()> {
+    let file = contender::output_dir()?.join("relay.json");
+    let figures = relay::measure(rounds).await?;
     figures::write(&figures, &file)?;
     println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
     Ok(())

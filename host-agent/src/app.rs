@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use consul::ConsulClient;
 use prometheus_client::registry::Registry;
 use service::ErrorChain;
 use service::admin::{Admin, Readiness};
@@ -13,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::instances::{InstancesFollower, InstancesMetrics};
+use crate::relay;
 
 /// How long the parts may take to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -35,10 +38,20 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let signals = Signals::install(shutdown.clone())?;
     let mut tasks = Tasks::new(shutdown.clone());
-    let metrics = Registry::default();
+    let mut metrics = Registry::default();
+
+    let client = ConsulClient::new(config.consul)?;
+    let (follower, instances) = InstancesFollower::new(client, config.instances);
+    metrics.register_collector(Box::new(InstancesMetrics { instances: instances.clone() }));
+    tasks.spawn("instances", follower.run(shutdown.clone()));
 
     let admin = Admin::bind(config.admin).await?;
     info!(address = %admin.address(), "Serving admin pages");
+    if let Some(config) = config.relay {
+        let address =
+            relay::start(config, instances, admin.address(), &mut metrics, &mut tasks).await?;
+        info!(%address, "Serving the metrics of this host");
+    }
     let readiness = watch::Sender::new(Readiness::Ready).subscribe();
     let pages = axum::Router::new();
     tasks.spawn("admin", admin.run(readiness, Arc::new(metrics), pages, shutdown.clone()));

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use service::config::{ConfigError, Problems, load};
 use service::logging::LogConfig;
 
+use crate::instances::{InstancesConfig, RawInstances};
+use crate::relay::config::{RawRelay, RelayConfig};
+
 /// The file's exact shape; every key may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -19,6 +22,10 @@ pub struct RawConfig {
     pub log: LogConfig,
     /// Consul's agent on this host, which knows the instances.
     pub consul: RawConsul,
+    /// Where this host's instances come from.
+    pub instances: RawInstances,
+    /// The relay of metrics.
+    pub relay: RawRelay,
     /// The admin port: health, metrics, pages.
     pub admin: RawAdmin,
 }
@@ -44,6 +51,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Consul's agent on this host.
     pub consul: ConsulConfig,
+    /// Where this host's instances come from.
+    pub instances: InstancesConfig,
+    /// The relay of metrics, if there is to be one.
+    pub relay: Option<RelayConfig>,
     /// The admin port.
     pub admin: SocketAddr,
 }
@@ -57,6 +68,9 @@ impl Config {
         let raw: RawConfig = load(file)?;
         let mut problems = Problems::default();
         let consul = raw.consul.resolve(&mut problems);
-        problems.finish(file, Some(Self { log: raw.log, consul, admin: raw.admin.listen }))
+        let instances = raw.instances.resolve(&mut problems);
+        let relay = raw.relay.resolve(&mut problems);
+        let config = Self { log: raw.log, consul, instances, relay, admin: raw.admin.listen };
+        problems.finish(file, Some(config))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use contract::api::Problem;
 use contract::name::{ServiceKey, ServiceName};
-use contract::registration::{Registration, Role, Track};
+use contract::registration::{Registration, Role, Track, nomad_allocation};
 use contract::upstreams::Upstreams;
 
 use crate::catalog::health::health_and_weight;
@@ -98,13 +98,6 @@ fn parse_registration(name: &str, raw: &RegisteredInstance) -> Result<Parsed, St
         node: raw.node.clone(),
     };
     Ok(Parsed::Mesh(key, Box::new(registration), instance))
-}
-
-/// The allocation in a service id that Nomad wrote: `_nomad-task-<36 characters>-…`.
-///
-/// Service and group names may hold `-`, so only the prefix and the length of the UUID can be relied on.
-fn nomad_allocation(id: &str) -> Option<String> {
-    id.strip_prefix("_nomad-task-")?.get(..36).map(str::to_owned)
 }
 
 /// What a service is, when its instances may disagree (a rolling update that changes meta).

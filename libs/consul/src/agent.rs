@@ -1,8 +1,9 @@
-//! `/v1/agent` and `/v1/status`: registering instances as Nomad's client does, reporting their health, asking who leads.
+//! `/v1/agent` and `/v1/status`: registering instances as Nomad's client does, reporting their health, asking who the
+//! agent is and who leads.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::ConsulClient;
 use crate::error::ConsulError;
@@ -81,7 +82,34 @@ struct TtlReport<'a> {
     output: &'a str,
 }
 
+/// Who an agent is, from `/v1/agent/self`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AgentIdentity {
+    /// The name of its node.
+    pub node_name: String,
+    /// Its datacenter.
+    pub datacenter: String,
+}
+
+/// The one part of the answer that is read; the rest differs with each version of Consul.
+#[derive(Deserialize)]
+struct AgentSelf {
+    #[serde(rename = "Config")]
+    config: AgentIdentity,
+}
+
 impl ConsulClient {
+    /// Who the agent is that answers.
+    pub async fn agent_identity(&self) -> Result<AgentIdentity, ConsulError> {
+        let request = self.request(reqwest::Method::GET, ["agent", "self"], None);
+        let body = self.submit(request, "agent_prefix \"\" { policy = \"read\" }").await?;
+        let answer: AgentSelf = serde_json::from_slice(&body).map_err(|source| {
+            ConsulError::Malformed { request: "GET /v1/agent/self".to_owned(), source }
+        })?;
+        Ok(answer.config)
+    }
+
     /// Registers a service, with its checks, on the agent.
     pub async fn register_service(&self, service: &ServiceDefinition) -> Result<(), ConsulError> {
         let rule = format!("service \"{}\" {{ policy = \"write\" }}", service.name);

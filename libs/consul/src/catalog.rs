@@ -27,6 +27,8 @@ pub struct CatalogNode {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", bound = "R: Deserialize<'de>")]
 pub struct NodeServices<R = NodeService> {
+    /// The node itself; absent when there is none of this name, or the token may not see it.
+    pub node: Option<CatalogNode>,
     /// Service id → registration.
     #[serde(default, deserialize_with = "null_as_default")]
     pub services: BTreeMap<String, R>,
@@ -34,7 +36,7 @@ pub struct NodeServices<R = NodeService> {
 
 impl<R> Default for NodeServices<R> {
     fn default() -> Self {
-        Self { services: BTreeMap::new() }
+        Self { node: None, services: BTreeMap::new() }
     }
 }
 

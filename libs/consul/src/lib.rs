@@ -29,7 +29,7 @@ pub mod testing;
 mod transport;
 mod watch;
 
-pub use agent::{CheckDefinition, ServiceDefinition, TtlStatus};
+pub use agent::{AgentIdentity, CheckDefinition, ServiceDefinition, TtlStatus};
 pub use backoff::Backoff;
 pub use catalog::{CatalogNode, NodeService, NodeServices};
 pub use client::ConsulClient;

@@ -119,6 +119,13 @@ impl Registration {
     }
 }
 
+/// The allocation in a service id that Nomad wrote: `_nomad-task-<36 characters>-…`.
+///
+/// Service and group names may hold `-`, so only the prefix and the length of the UUID can be relied on.
+pub fn nomad_allocation(id: &str) -> Option<String> {
+    id.strip_prefix("_nomad-task-")?.get(..36).map(str::to_owned)
+}
+
 /// Reads one key; an empty value counts as absent, because Nomad interpolates missing variables to nothing.
 fn read<T>(meta: &BTreeMap<String, String>, key: &'static str) -> Result<Option<T>, MetaError>
 where

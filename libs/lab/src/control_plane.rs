@@ -73,6 +73,11 @@ impl ControlPlane {
         self.xds
     }
 
+    /// Its admin port.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Its API.
     pub fn api(&self) -> SocketAddr {
         self.api

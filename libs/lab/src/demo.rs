@@ -6,6 +6,7 @@
 //! | [`paths`] | a request along each path through the mesh, and what each must answer |
 //! | [`moves`] | moves, scaling and a killed control plane under load, and the same without draining |
 //! | [`token`] | tokens of the demo's identity provider |
+//! | [`metrics`] | one address for the metrics of all |
 //! | [`checks`] | the table at the end |
 //!
 //! Interactive, it shows what to try and keeps running until Ctrl-C; with [`DemoOptions::once`] it drives itself.
@@ -23,6 +24,7 @@ use crate::{LabError, ports};
 
 pub mod checks;
 pub mod mesh;
+pub mod metrics;
 pub mod moves;
 pub mod paths;
 pub mod token;
@@ -76,6 +78,7 @@ pub async fn run(options: DemoOptions) -> Result<bool, LabError> {
 async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
     let parts = options.parts.clone().map_or_else(Parts::find, Ok)?;
     let wanted = WorldOptions {
+        has_agent: true,
         router_port: Some(options.router_port),
         sotw: options.sotw,
         ..WorldOptions::new(parts, &dir)
@@ -100,6 +103,7 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
         let mut checks = Checks::default();
         println!("Asking along every path …");
         paths::check(&world, key.as_deref(), &mut checks).await;
+        metrics::check(&world, &mut checks).await;
         println!("Moving, scaling and killing under load, about 20 s …");
         moves::check(&mut world, &mut checks).await;
         world.stop().await?;
@@ -135,6 +139,14 @@ fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16) -> Str
     let consul = world
         .consul()
         .map_or_else(String::new, |consul| format!("\n  Consul: {}/ui\n", consul.url()));
+    let agent = world.host_agent.as_ref().filter(|_| world.consul().is_some());
+    let agent = agent.map_or_else(String::new, |agent| {
+        let relay = agent.relay();
+        format!(
+            "  Everything that Prometheus would scrape of this host, and how each scrape went:\n    \
+             curl http://{relay}/metrics\n    http://{relay}/targets\n"
+        )
+    });
     let router = format!("http://127.0.0.1:{port}");
     let meshctl = parts.ours.join("meshctl");
     let meshctl = meshctl.display();
@@ -166,7 +178,7 @@ fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16) -> Str
     {meshctl} get services --api {apis}
     {meshctl} get proxies --api {apis}
     {meshctl} get routes trading --api {apis}
-{consul}
+{agent}{consul}
   Ctrl-C ends it and leaves nothing behind."
     )
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`parts`] | which binaries |
 //! | [`process`], [`ports`], [`netns`], [`wait`], [`http`] | child processes, ports, namespaces, awaiting states, one request |
-//! | [`consul`], [`control_plane`], [`envoy`] | one running part each |
+//! | [`consul`], [`control_plane`], [`envoy`], [`host_agent`] | one running part each |
 //! | [`registry`], [`placer`] | registrations, and instances that come and go |
 //! | [`world`] | all of it together |
 //! | [`load`] | requests on a fixed schedule |
@@ -21,6 +21,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod envoy;
 mod error;
+pub mod host_agent;
 pub mod http;
 pub mod load;
 pub mod netns;

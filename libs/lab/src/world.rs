@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use crate::consul::{Consul, ConsulOptions};
 use crate::control_plane::ControlPlane;
 use crate::envoy::Envoy;
+use crate::host_agent::HostAgent;
 use crate::http::Client;
 use crate::netns::Network;
 use crate::parts::Parts;
@@ -42,6 +43,8 @@ pub struct WorldOptions {
     pub sotw: bool,
     /// Whether each pair gets a network namespace (needs root).
     pub bridge: bool,
+    /// Whether the host has its agent. Not with `bridge`.
+    pub has_agent: bool,
     /// Sidecars that reach more services ask for clusters as they need them; `None`: the control plane's own limit.
     pub on_demand_above: Option<usize>,
 }
@@ -58,6 +61,7 @@ impl WorldOptions {
             router_port: None,
             sotw: false,
             bridge: false,
+            has_agent: false,
             on_demand_above: None,
         }
     }
@@ -78,6 +82,8 @@ pub struct World {
     pub router: Envoy,
     /// Control planes.
     pub control_planes: Vec<ControlPlane>,
+    /// The host's agent, if there is one.
+    pub host_agent: Option<HostAgent>,
     backend: Backend,
     placer: Placer,
     router_address: SocketAddr,
@@ -114,6 +120,7 @@ impl World {
             })
             .collect::<Result<Vec<_>, _>>()?;
         try_join_all(control_planes.iter_mut().map(ControlPlane::wait_ready)).await?;
+        let host_agent = start::host_agent(options, &backend, &control_planes).await?;
         let placer = Placer {
             parts: options.parts.clone(),
             dir: options.dir.clone(),
@@ -132,6 +139,7 @@ impl World {
             allocations: Vec::new(),
             router,
             control_planes,
+            host_agent,
             backend,
             placer,
             router_address,
@@ -261,6 +269,9 @@ impl World {
         // Without registry nobody needs the order of a drained stop.
         self.allocations.clear();
         try_join_all(self.control_planes.iter_mut().map(ControlPlane::stop)).await?;
+        if let Some(agent) = &mut self.host_agent {
+            agent.stop().await?;
+        }
         match &mut self.backend {
             Backend::Consul(consul) => consul.stop().await,
             Backend::File(_) => Ok(()),

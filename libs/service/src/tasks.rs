@@ -70,6 +70,11 @@ impl Tasks {
         Self { running: JoinSet::new(), names: Vec::new(), background: JoinSet::new(), shutdown }
     }
 
+    /// The token that all tasks watch.
+    pub fn shutdown(&self) -> CancellationToken {
+        self.shutdown.clone()
+    }
+
     /// Starts a task that runs until shutdown and then ends by itself.
     pub fn spawn<F, E>(&mut self, name: impl Into<String>, future: F)
     where

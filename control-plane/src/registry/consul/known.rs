@@ -88,7 +88,7 @@ mod tests {
             let value = serde_json::json!({"Service": name, "ModifyIndex": index});
             ((*id).to_owned(), serde_json::from_value(value).unwrap())
         });
-        NodeServices { services: services.collect() }
+        NodeServices { node: None, services: services.collect() }
     }
 
     fn check(node: &str, id: &str, service: &str) -> Check {

@@ -138,7 +138,7 @@ fn outline(registrations: &Registrations) -> NodeServices {
         let (service, modify_index) = (registration.service.clone(), registration.modify_index);
         (id.clone(), NodeService { service, modify_index })
     });
-    NodeServices { services: services.collect() }
+    NodeServices { node: None, services: services.collect() }
 }
 
 /// Checks by node and registration; those of the node itself have no registration.

@@ -7,8 +7,9 @@ use contract::node::{ProxyRole, RouterTls};
 
 use super::{Backend, WorldOptions};
 use crate::consul::{Consul, ConsulOptions};
-use crate::control_plane::Source;
+use crate::control_plane::{ControlPlane, Source};
 use crate::envoy::{Envoy, ProxySpec};
+use crate::host_agent::{AgentOptions, HostAgent};
 use crate::netns::{NetNs, Network};
 use crate::placer::Placer;
 use crate::registry::FileRegistry;
@@ -34,6 +35,27 @@ pub(super) async fn backend(
             Ok(Backend::File(FileRegistry::new(&directory)))
         }
     }
+}
+
+/// The host's agent, ready.
+pub(super) async fn host_agent(
+    options: &WorldOptions,
+    backend: &Backend,
+    control_planes: &[ControlPlane],
+) -> Result<Option<HostAgent>, LabError> {
+    if !options.has_agent {
+        return Ok(None);
+    }
+    let consul = match backend {
+        Backend::Consul(consul) => Some(consul.url()),
+        Backend::File(_) => None,
+    };
+    let exporters =
+        control_planes.iter().map(|one| ("control-plane".to_owned(), one.admin())).collect();
+    let binary = options.parts.our("host-agent")?;
+    let mut agent = HostAgent::start(&binary, &options.dir, &AgentOptions { consul, exporters })?;
+    agent.wait_ready().await?;
+    Ok(Some(agent))
 }
 
 /// Where control planes learn of services; in a Consul with access control, with a token of their own.

@@ -1,0 +1,318 @@
+//! Stage 7: the relay's own port.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/metrics` | everything of this host |
+//! | `/metrics/SERVICE/INSTANCE` | that of one instance; with `?job=JOB` of one target of it, and then its failure is the answer's status |
+//! | `/targets` | who is asked and how that went: a page, or JSON |
+//! | `/sd` | HTTP service discovery for a Prometheus that would have many targets |
+//!
+//! **Invariants**: an answer is there before the caller's deadline, with what is there by then; nothing is changed by a request.
+
+mod page;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, Query, State};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, VARY};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::{Accepted, Encoding, negotiate, takes_gzip, wants_html};
+use super::config::RelayConfig;
+use super::encode::encode;
+use super::flight::{Flights, Outcome};
+use super::label::TargetLabels;
+use super::merge::{Source, merge};
+use super::metrics::RelayMetrics;
+use super::scrape::TIMEOUT_HEADER;
+use super::status::Statuses;
+use super::synthetic;
+use super::target::{Address, Target, targets};
+use crate::instances::Instances;
+
+/// Of a caller's time, what is kept for merging, encoding and sending: a tenth, at most this.
+const MOST_MARGIN: Duration = Duration::from_millis(500);
+
+/// Why the relay does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The address cannot be bound.
+    #[error(
+        "cannot listen on relay.listen = {address}: choose another port, or stop what holds it"
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The listener failed.
+    #[error("the relay stopped serving")]
+    Serve(#[source] io::Error),
+}
+
+/// The relay's port, bound.
+#[derive(Debug)]
+pub struct Relay {
+    listener: TcpListener,
+    address: SocketAddr,
+    context: Context,
+}
+
+/// What requests need.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// How it works.
+    pub config: Arc<RelayConfig>,
+    /// Who is on this host.
+    pub instances: watch::Receiver<Arc<Instances>>,
+    /// The agent's own metrics.
+    pub agent: Option<Address>,
+    /// How targets are asked.
+    pub flights: Flights,
+    /// How they were last time.
+    pub statuses: Statuses,
+    /// What is counted.
+    pub metrics: Arc<RelayMetrics>,
+}
+
+impl Relay {
+    /// Binds the port; 0 lets the kernel choose one.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(context: Context) -> Result<Self, RelayError> {
+        let address = context.config.listen;
+        let bind = |source| RelayError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        Ok(Self { listener, address, context })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RelayError> {
+        let pages = Router::new()
+            .route("/", get(|| async { axum::response::Redirect::to("/targets") }))
+            .route("/metrics", get(all))
+            .route("/metrics/{service}/{instance}", get(one))
+            .route("/targets", get(page::targets))
+            .route("/sd", get(discovery))
+            .with_state(self.context);
+        axum::serve(self.listener, pages)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
+            .map_err(RelayError::Serve)
+    }
+}
+
+impl Context {
+    fn targets(&self) -> Vec<Arc<Target>> {
+        let instances = self.instances.borrow().clone();
+        let all = targets(&instances, &self.config, self.agent.as_ref());
+        self.metrics.note_targets(all.len());
+        all
+    }
+
+    /// The time for all targets: what the caller says, less a margin, within the configured one.
+    fn budget(&self, headers: &HeaderMap) -> Duration {
+        let most = self.config.scrape.timeout;
+        let said = headers.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok());
+        let said = said.and_then(|text| text.parse::<f64>().ok());
+        let said = said.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let Some(said) = said.filter(|said| !said.is_zero()) else { return most };
+        let margin = (said / 10).min(MOST_MARGIN);
+        (said - margin).min(most)
+    }
+
+    async fn ask(
+        &self,
+        targets: Vec<Arc<Target>>,
+        accepted: Accepted,
+        headers: &HeaderMap,
+        begun: Instant,
+    ) -> Result<Vec<Arc<Outcome>>, Response> {
+        let deadline = begun + self.budget(headers);
+        let has_protobuf = accepted.encoding == Encoding::Protobuf;
+        let flights = self.flights.begin(targets, has_protobuf, deadline).await;
+        let flights = flights.map_err(|stopping| {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{stopping}\n")).into_response()
+        })?;
+        let mut outcomes = Vec::with_capacity(flights.len());
+        for flight in flights {
+            outcomes.push(flight.outcome(deadline).await);
+        }
+        Ok(outcomes)
+    }
+
+    async fn answer(
+        &self,
+        outcomes: Vec<Arc<Outcome>>,
+        is_single: bool,
+        headers: &HeaderMap,
+        begun: Instant,
+    ) -> Response {
+        let accepted = accepted(headers);
+        let is_packed = takes_gzip(header(headers, ACCEPT_ENCODING));
+        let context = self.clone();
+        let work = move || context.encode(&outcomes, is_single, accepted, is_packed);
+        let made = tokio::task::spawn_blocking(work).await;
+        let made = made.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let (body, size) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                return (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response();
+            }
+        };
+        self.metrics.note_answer(accepted.name(), 200, size, begun.elapsed());
+        let mut response = body.into_response();
+        let headers = response.headers_mut();
+        headers.insert(VARY, VARIES);
+        if let Ok(value) = accepted.content_type().parse() {
+            headers.insert(CONTENT_TYPE, value);
+        }
+        if is_packed {
+            headers.insert(CONTENT_ENCODING, GZIP);
+        }
+        response
+    }
+
+    /// Merges, encodes, packs; the body and its size before it was packed.
+    fn encode(
+        &self,
+        outcomes: &[Arc<Outcome>],
+        is_single: bool,
+        accepted: Accepted,
+        is_packed: bool,
+    ) -> io::Result<(Vec<u8>, usize)> {
+        // Of one target alone, Prometheus itself says how it was.
+        let shown = if is_single { &[] } else { outcomes };
+        let own = synthetic::exposition(shown, self.config.up).map_err(io::Error::other)?;
+        let none = TargetLabels::default();
+        let mut sources = vec![Source { labels: &none, exposition: &own }];
+        let up =
+            outcomes.iter().filter_map(|outcome| Some((outcome, outcome.result.as_ref().ok()?)));
+        let up: Vec<_> = up.collect();
+        sources.extend(up.iter().map(|(outcome, scraped)| Source {
+            labels: &outcome.target.labels,
+            exposition: &scraped.exposition,
+        }));
+        let merged = merge(&sources);
+        for dropped in &merged.dropped {
+            if let Some((outcome, _)) = dropped.source.checked_sub(1).and_then(|at| up.get(at)) {
+                let service = &outcome.target.service;
+                self.metrics.note_dropped(service, dropped.reason, dropped.series);
+            }
+        }
+        let body = encode(&merged, accepted, self.config.keep_timestamps);
+        let size = body.len();
+        if !is_packed {
+            return Ok((body, size));
+        }
+        let mut packed = GzEncoder::new(Vec::with_capacity(size / 8), Compression::new(1));
+        packed.write_all(&body)?;
+        Ok((packed.finish()?, size))
+    }
+}
+
+const VARIES: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+
+fn header(headers: &HeaderMap, name: HeaderName) -> &str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn accepted(headers: &HeaderMap) -> Accepted {
+    negotiate(header(headers, ACCEPT))
+}
+
+async fn all(State(context): State<Context>, headers: HeaderMap) -> Response {
+    let begun = Instant::now();
+    match context.ask(context.targets(), accepted(&headers), &headers, begun).await {
+        Ok(outcomes) => context.answer(outcomes, false, &headers, begun).await,
+        Err(refused) => refused,
+    }
+}
+
+async fn one(
+    State(context): State<Context>,
+    Path((service, instance)): Path<(String, String)>,
+    Query(parameters): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    let begun = Instant::now();
+    let job = parameters.get("job");
+    let mut targets = context.targets();
+    targets.retain(|target| {
+        let is_instance = target.instance == instance || target.label("instance") == instance;
+        target.service == service && is_instance && job.is_none_or(|job| target.label("job") == job)
+    });
+    if targets.is_empty() {
+        let body = format!("no target of {service} is called {instance}: see /targets\n");
+        return (StatusCode::NOT_FOUND, body).into_response();
+    }
+    let is_single = job.is_some();
+    let outcomes = match context.ask(targets, accepted(&headers), &headers, begun).await {
+        Ok(outcomes) => outcomes,
+        Err(refused) => return refused,
+    };
+    let failure = outcomes.first().and_then(|outcome| outcome.result.as_ref().err());
+    if let Some(failure) = failure.filter(|_| is_single) {
+        context.metrics.note_answer(accepted(&headers).name(), 502, 0, begun.elapsed());
+        return (StatusCode::BAD_GATEWAY, format!("{failure}\n")).into_response();
+    }
+    context.answer(outcomes, is_single, &headers, begun).await
+}
+
+/// One entry of HTTP service discovery.
+#[derive(Serialize)]
+struct Discovered {
+    targets: [String; 1],
+    labels: BTreeMap<String, String>,
+}
+
+async fn discovery(State(context): State<Context>, headers: HeaderMap) -> Response {
+    let host = header(&headers, HOST).to_owned();
+    let entry = |target: &Arc<Target>| {
+        let mut labels = target.labels.by_name().clone();
+        let instance = match target.instance.as_str() {
+            "" => target.label("instance"),
+            instance => instance,
+        };
+        labels.insert(
+            "__metrics_path__".to_owned(),
+            format!("/metrics/{}/{instance}", target.service),
+        );
+        labels.insert("__param_job".to_owned(), target.label("job").to_owned());
+        Discovered { targets: [host.clone()], labels }
+    };
+    let entries: Vec<Discovered> = context.targets().iter().map(entry).collect();
+    axum::Json(entries).into_response()
+}
+
+/// Whether a page is asked for.
+fn is_page(headers: &HeaderMap) -> bool {
+    wants_html(header(headers, ACCEPT))
+}

@@ -1,0 +1,12 @@
+//! The agent's parts against the real other side.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail where it stands"
+)]
+
+mod docs;
+mod instances;
+mod relay;

@@ -1,0 +1,103 @@
+//! The host's agent: the built binary with a configuration of its own, on ports that stay the same for its whole life.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::http::Client;
+use crate::process::{Process, Program};
+use crate::{LabError, ports};
+
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+const STOP_GRACE: Duration = Duration::from_secs(12);
+
+/// What the agent is to know.
+#[derive(Debug, Clone, Default)]
+pub struct AgentOptions {
+    /// Consul's address; `None`: it knows no instances.
+    pub consul: Option<String>,
+    /// Exporters that Consul does not know of: job and address of their `/metrics`.
+    pub exporters: Vec<(String, SocketAddr)>,
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub struct HostAgent {
+    process: Process,
+    client: Client,
+    admin: SocketAddr,
+    relay: SocketAddr,
+}
+
+impl HostAgent {
+    /// Starts `binary`; it may not be ready yet.
+    ///
+    /// # Errors
+    /// When there is no port, or it cannot be started.
+    pub fn start(binary: &Path, dir: &Path, options: &AgentOptions) -> Result<Self, LabError> {
+        let dir = dir.join("host-agent");
+        std::fs::create_dir_all(&dir)
+            .map_err(LabError::io(format!("make the folder {}", dir.display())))?;
+        let listen =
+            || Ok::<_, LabError>(SocketAddr::from((Ipv4Addr::LOCALHOST, ports::reserve()?)));
+        let (admin, relay) = (listen()?, listen()?);
+        let instances = match &options.consul {
+            Some(address) => format!("[consul]\naddress = {address:?}\n"),
+            None => {
+                "[instances]\nconsul = false\nnode = \"lab\"\ndatacenter = \"lab\"\n".to_owned()
+            }
+        };
+        let text = [
+            instances,
+            format!("[admin]\nlisten = \"{admin}\"\n"),
+            relay_table(relay, &options.exporters),
+        ]
+        .concat();
+        let config = dir.join("host-agent.toml");
+        std::fs::write(&config, text)
+            .map_err(LabError::io(format!("write {}", config.display())))?;
+        let program = Program::new("host-agent", binary)
+            .args(["run".to_owned(), format!("--config={}", config.display())]);
+        Ok(Self { process: Process::start(&program, &dir)?, client: Client::new(), admin, relay })
+    }
+
+    /// Where it serves the metrics of the host.
+    pub const fn relay(&self) -> SocketAddr {
+        self.relay
+    }
+
+    /// Its health, metrics and pages.
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Waits until `/readyz` says so.
+    ///
+    /// # Errors
+    /// When it ends, or is late.
+    pub async fn wait_ready(&mut self) -> Result<(), LabError> {
+        let (client, admin) = (&self.client, self.admin);
+        let probe = async || match client.get(admin, "localhost", "/readyz").await {
+            Ok(answer) if answer.status.is_success() => Ok(()),
+            Ok(answer) => Err(format!("{} {}", answer.status, answer.text().trim())),
+            Err(error) => Err(crate::chain(&error)),
+        };
+        self.process.until("host-agent is ready", READY_DEADLINE, probe).await
+    }
+
+    /// Stops it as an operator would.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn stop(&mut self) -> Result<(), LabError> {
+        self.process.stop(STOP_GRACE).await.map(|_| ())
+    }
+}
+
+/// `[relay]` of its configuration.
+fn relay_table(listen: SocketAddr, exporters: &[(String, SocketAddr)]) -> String {
+    let exporters = exporters.iter().map(|(job, address)| {
+        format!("[[relay.static]]\njob = {job:?}\nurl = \"http://{address}/metrics\"\n")
+    });
+    format!("[relay]\nlisten = \"{listen}\"\n{}", exporters.collect::<String>())
+}

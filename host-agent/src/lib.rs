@@ -19,8 +19,6 @@ pub mod cli;
 pub mod config;
 pub mod instances;
 pub mod logs;
-<<<<<<< 7671090
-pub mod segments;
-=======
 pub mod relay;
->>>>>>> 726d8a5
+pub mod segments;
+pub mod traces;

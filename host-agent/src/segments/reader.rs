@@ -38,7 +38,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) const fn new(folder: PathBuf) -> Self {
+    /// Of this folder.
+    pub const fn new(folder: PathBuf) -> Self {
         Self { folder, open: None }
     }
 

@@ -8,6 +8,7 @@
 //! | [`parts`] | which binaries |
 //! | [`process`], [`ports`], [`netns`], [`wait`], [`http`] | child processes, ports, namespaces, awaiting states, one request |
 //! | [`consul`], [`control_plane`], [`envoy`], [`host_agent`] | one running part each |
+//! | [`collector`] | a tracing back end that remembers what it got |
 //! | [`registry`], [`placer`] | registrations, and instances that come and go |
 //! | [`world`] | all of it together |
 //! | [`load`] | requests on a fixed schedule |
@@ -16,6 +17,7 @@
 //! **Invariants**: everything started is killed with its owner; ports are the kernel's choice, the Router's apart;
 //! no fixed sleep stands for a state. Deliberately absent: fakes, and any knowledge of the control plane's inside.
 
+pub mod collector;
 pub mod consul;
 pub mod control_plane;
 pub mod demo;

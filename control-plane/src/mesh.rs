@@ -19,7 +19,6 @@
 //! two replicas with equal snapshots build equal values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +46,7 @@ pub mod listeners;
 pub mod listing;
 pub mod maintenance;
 pub mod model;
+mod origin;
 pub mod policy;
 pub mod proxyless;
 pub mod requests;
@@ -57,6 +57,7 @@ pub mod target;
 pub mod words;
 
 pub use admission::{Admission, Checkpoint, Guard};
+pub use origin::Origin;
 pub use target::{ClusterSpec, Discovery, Endpoint, Target, TlsName};
 
 /// The mesh as one catalog snapshot has it.
@@ -219,6 +220,8 @@ pub struct Treatment {
     pub cors: Option<Cors>,
     /// Whether answers are compressed.
     pub compress: bool,
+    /// Of requests that belong to no trace yet, so many in a hundred begin one; `None`: none does.
+    pub traced: Option<u32>,
 }
 
 /// What Systems know of each other.
@@ -243,30 +246,8 @@ pub struct Entrance {
     pub has_document: bool,
     /// What the Router answers in its place.
     pub maintenance: Option<Arc<Maintenance>>,
-}
-
-/// Where something comes from: a registration, a line of a document, or a default.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// A meta key of the registrations of a service.
-    Registration(ServiceKey, &'static str),
-    /// A key path of a System's document.
-    Document(SystemName, String),
-    /// The proxy's own bootstrap.
-    Bootstrap(&'static str),
-    /// What holds when nobody says anything.
-    Default(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Registration(key, meta) => write!(f, "registration of {key}, meta {meta}"),
-            Self::Document(system, path) => write!(f, "document {system}, {path}"),
-            Self::Bootstrap(key) => write!(f, "bootstrap, node.metadata.mesh.{key}"),
-            Self::Default(rule) => write!(f, "default: {rule}"),
-        }
-    }
+    /// Of clients' requests that belong to no trace yet, so many in a hundred begin one.
+    pub traced: u32,
 }
 
 /// A listener of a proxy.
@@ -280,6 +261,8 @@ pub struct ListenerView {
     pub kind: ListenerKind,
     /// Where it comes from.
     pub origin: Origin,
+    /// Whether spans of its requests go to the host's agent.
+    pub is_traced: bool,
 }
 
 /// What a listener does.

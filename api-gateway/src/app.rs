@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::keys::{KeyFollower, KeyMetrics};
 use crate::metrics::{ConversionMetrics, SchemaMetrics};
 use crate::pages::Pages;
-use crate::routes::RoutesFollower;
+use crate::routes::{self, RoutesFollower};
 use crate::schema::{self, DescriptorFolder, Owner, Reflection, Schemas, Sources};
 use crate::server::{GRACE, Server};
 use crate::transcode::{Egress, JsonOptions, Options};
@@ -59,9 +59,10 @@ async fn start(config: &Config) -> anyhow::Result<()> {
     metrics.register_collector(Box::new(SchemaMetrics(schemas.clone())));
 
     let authz = spawn_keys(config, &mut metrics, &mut tasks, &shutdown)?;
-    let (follower, described) = RoutesFollower::new(config.egress, schemas.clone());
+    let (follower, known) = RoutesFollower::new(config.egress, schemas.clone());
     tasks.spawn("routes", follower.run(shutdown.clone()));
-    let pages = Pages::new(schemas.clone(), described).router();
+    let listing = routes::page(&known);
+    let pages = Pages::new(schemas.clone(), known.described).router().merge(listing);
     let server = Server {
         schemas,
         egress: Egress::new(config.egress),

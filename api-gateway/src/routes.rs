@@ -1,7 +1,7 @@
 //! What the gateway's Envoy says that the System exposes: read from the Envoy itself, so that it is what is in force.
 //!
-//! In: [`ROUTES_PATH`] at the egress listener, every second. Out: what the pages describe, and schemas that are looked after
-//! before requests for them come.
+//! In: [`ROUTES_PATH`] at the egress listener, every second. Out: the same at the admin server, what the pages describe, and
+//! schemas that are looked after before requests for them come.
 //!
 //! **Invariants**: an Envoy that does not answer takes nothing away.
 
@@ -9,9 +9,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
 use bytes::Bytes;
 use contract::gateway::{GatewayRoutes, MESH_HOST, ROUTES_PATH};
-use http::{Request, Uri, header};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -55,16 +59,44 @@ pub struct RoutesFollower {
     client: Client<HttpConnector, Empty<Bytes>>,
     egress: SocketAddr,
     schemas: Schemas,
-    known: Option<GatewayRoutes>,
+    told: watch::Sender<Told>,
     described: watch::Sender<Arc<Described>>,
+}
+
+/// What Envoy told last; `None`: nothing yet.
+type Told = Option<Arc<GatewayRoutes>>;
+
+/// The page of a System's routes, to be mounted at a root of its own.
+pub fn page(known: &Known) -> Router {
+    Router::new().route(ROUTES_PATH, get(listed)).with_state(known.told.clone())
+}
+
+async fn listed(State(told): State<watch::Receiver<Told>>) -> Response {
+    let told = told.borrow().clone();
+    let nothing = "the gateway's Envoy has told no routes yet; see whether it runs, and has the control plane's";
+    told.map_or_else(
+        || (StatusCode::SERVICE_UNAVAILABLE, nothing).into_response(),
+        |routes| Json(&*routes).into_response(),
+    )
+}
+
+/// What is known of the gateway's routes.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// As Envoy told it last; `None`: it has told nothing yet.
+    pub told: watch::Receiver<Option<Arc<GatewayRoutes>>>,
+    /// What the pages describe.
+    pub described: watch::Receiver<Arc<Described>>,
 }
 
 impl RoutesFollower {
     /// Prepares it; nothing is known until [`Self::run`] has asked.
-    pub fn new(egress: SocketAddr, schemas: Schemas) -> (Self, watch::Receiver<Arc<Described>>) {
+    pub fn new(egress: SocketAddr, schemas: Schemas) -> (Self, Known) {
+        let (told, last) = watch::channel(None);
         let (described, receiver) = watch::channel(Arc::default());
         let client = Client::builder(TokioExecutor::new()).build_http();
-        (Self { client, egress, schemas, known: None, described }, receiver)
+        let known = Known { told: last, described: receiver };
+        (Self { client, egress, schemas, told, described }, known)
     }
 
     /// Asks until shutdown.
@@ -89,7 +121,7 @@ impl RoutesFollower {
                     self.take(routes).await;
                 }
                 // The first failure is news; Envoy and the application often start at the same moment.
-                Err(error) if !is_silent && self.known.is_some() => {
+                Err(error) if !is_silent && self.told.borrow().is_some() => {
                     is_silent = true;
                     warn!(error = %ErrorChain(&error), "The gateway's routes are not told any more");
                 }
@@ -101,12 +133,12 @@ impl RoutesFollower {
     }
 
     async fn take(&mut self, routes: GatewayRoutes) {
-        if self.known.as_ref() == Some(&routes) {
+        if self.told.borrow().as_deref() == Some(&routes) {
             return;
         }
         self.schemas.list(routes.conversions.clone()).await;
         self.described.send_replace(Arc::new(Described::from(&routes)));
-        self.known = Some(routes);
+        self.told.send_replace(Some(Arc::new(routes)));
     }
 
     async fn ask(&self) -> Result<GatewayRoutes, Unheard> {

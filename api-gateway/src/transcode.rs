@@ -9,7 +9,7 @@
 //!  client ◀── JSON, NDJSON, events ── answer ◀─ encode ◀─ messages ◀───────────┘
 //! ```
 //!
-//! `serde_json` reads and writes JSON, `prost-reflect` messages, tonic gRPC's frames.
+//! `serde_json` reads and writes JSON, `prost-reflect` messages, h2 and tonic gRPC's frames.
 //!
 //! **Invariants**: what a client sends is refused or passed on, never left out; nothing that it sends makes a header
 //! that gRPC, Envoy or the mesh reserves; memory for a call is bounded by its [`Limits`]; an error is a
@@ -21,6 +21,7 @@ mod api;
 mod bind;
 mod body;
 mod call;
+mod connection;
 mod decode;
 mod encode;
 mod error;

@@ -13,24 +13,23 @@
 //! listing    what a System exposes, for people and for the application behind the gateway
 //! hops       requests in a circle       maintenance what the Router says for a closed System
 //! proxyless  an egress table for no proxy  words     requests and rules, for people
+//! listener, table: what all of these build, for the next stage to encode
 //! ```
 //!
 //! **Invariants**: pure functions, no clock, no async, no Envoy type; every route and listener carries its [`Origin`];
 //! two replicas with equal snapshots build equal values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contract::api::Problem;
 use contract::gateway::Conversion;
 use contract::name::{ServiceKey, ServiceName, SystemName};
-use contract::node::CertificateFiles;
 use contract::registration::{Protocol, Track};
 use contract::system::{
     Answer, Cors, HeaderChanges, Maintenance, Redirect, RetryOn, RouteMatch, SystemDocument,
-    ValueMatch,
 };
 
 use crate::catalog::CatalogSnapshot;
@@ -42,22 +41,27 @@ pub mod exposure;
 pub mod forged;
 pub mod gateway;
 pub mod hops;
+pub mod listener;
 pub mod listeners;
 pub mod listing;
 pub mod maintenance;
 pub mod model;
-mod origin;
 pub mod policy;
 pub mod proxyless;
 pub mod requests;
 pub mod router;
 pub mod spelling;
 pub mod split;
+pub mod table;
 pub mod target;
 pub mod words;
 
 pub use admission::{Admission, Checkpoint, Guard};
-pub use origin::Origin;
+pub use listener::{Faces, ListenerKind, ListenerView, Transport};
+pub use table::{
+    Action, Caller, Forward, HeaderCondition, PathMatch, Requests, Rewrite, RouteRule, RouteTable,
+    VirtualHost,
+};
 pub use target::{ClusterSpec, Discovery, Endpoint, Target, TlsName};
 
 /// The mesh as one catalog snapshot has it.
@@ -250,264 +254,29 @@ pub struct Entrance {
     pub traced: u32,
 }
 
-/// A listener of a proxy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerView {
-    /// Its name.
-    pub name: String,
-    /// Where it binds.
-    pub address: SocketAddr,
-    /// What it does.
-    pub kind: ListenerKind,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Whether spans of its requests go to the host's agent.
-    pub is_traced: bool,
+/// Where something comes from: a registration, a line of a document, or a default.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A meta key of the registrations of a service.
+    Registration(ServiceKey, &'static str),
+    /// A key path of a System's document.
+    Document(SystemName, String),
+    /// The proxy's own bootstrap.
+    Bootstrap(&'static str),
+    /// What holds when nobody says anything.
+    Default(&'static str),
 }
 
-/// What a listener does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerKind {
-    /// Everything goes to the application on this loopback port.
-    Inbound {
-        /// The service it fronts.
-        service: ServiceName,
-        /// What the application speaks.
-        protocol: Protocol,
-    },
-    /// HTTP, routed by the table of this name.
-    Routed {
-        /// The route table's name.
-        table: String,
-        /// Who connects here.
-        faces: Faces,
-        /// What carries the requests.
-        transport: Transport,
-        /// What is checked of what comes from the Router.
-        checkpoint: Option<Arc<Checkpoint>>,
-    },
-    /// Sends clients to the same address over HTTPS, at this port.
-    ToHttps(u16),
-    /// Bytes to a target.
-    Tcp {
-        /// Where they go.
-        target: Target,
-    },
-}
-
-/// Who connects to a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Faces {
-    /// The application beside the proxy.
-    Application,
-    /// Other proxies.
-    Proxies,
-    /// Clients outside.
-    Clients {
-        /// How many proxies before this one are trusted to name the client.
-        trusted_hops: u32,
-    },
-}
-
-/// What carries the requests of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP.
-    Plain,
-    /// TLS over TCP.
-    Tls {
-        /// The certificates to choose from.
-        certificates: Vec<CertificateFiles>,
-        /// The UDP port at which HTTP/3 is spoken, which clients are told of.
-        http3: Option<u16>,
-    },
-    /// QUIC.
-    Quic {
-        /// The certificates to choose from.
-        certificates: Vec<CertificateFiles>,
-    },
-}
-
-impl Transport {
-    /// The UDP port of HTTP/3 that clients are told of.
-    pub const fn advertised(&self) -> Option<u16> {
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls { http3, .. } => *http3,
-            Self::Plain | Self::Quic { .. } => None,
+            Self::Registration(key, meta) => write!(f, "registration of {key}, meta {meta}"),
+            Self::Document(system, path) => write!(f, "document {system}, {path}"),
+            Self::Bootstrap(key) => write!(f, "bootstrap, node.metadata.mesh.{key}"),
+            Self::Default(rule) => write!(f, "default: {rule}"),
         }
     }
 }
-
-/// An HTTP route table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteTable {
-    /// Its name at the proxy.
-    pub name: &'static str,
-    /// By host name; the last resort has the domain `*`.
-    pub hosts: Vec<VirtualHost>,
-    /// Headers that those who call here have no right to.
-    pub strips: &'static [&'static str],
-    /// What it adds to the list of Systems that a request has been in.
-    pub hop: Option<hops::Hop>,
-}
-
-/// Routes of some host names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VirtualHost {
-    /// Its name, unique in the table.
-    pub name: String,
-    /// Host names, without port.
-    pub domains: Vec<String>,
-    /// First match wins.
-    pub routes: Vec<RouteRule>,
-    /// Whether the caller's System and service are written into headers.
-    pub names_caller: Option<Caller>,
-}
-
-/// Who calls, as the called side is told.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Caller {
-    /// Its System.
-    pub system: SystemName,
-    /// Its service, or the name of a proxy without one.
-    pub service: String,
-}
-
-/// One route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteRule {
-    /// Which requests.
-    pub requests: Requests,
-    /// What its callers must show to the proxy.
-    pub admission: Admission,
-    /// What happens.
-    pub action: Action,
-    /// What else happens on the way.
-    pub treatment: Treatment,
-    /// Where it comes from.
-    pub origin: Origin,
-}
-
-/// Which requests a rule takes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Requests {
-    /// Which paths.
-    pub path: PathMatch,
-    /// Which headers as well, the method among them.
-    pub headers: Vec<HeaderCondition>,
-    /// Which query parameters as well, as they are sent.
-    pub query: Vec<(String, ValueMatch)>,
-}
-
-/// Which paths a route takes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PathMatch {
-    /// This path only.
-    Exact(String),
-    /// This path and everything below it. Without a trailing slash: `/orders` takes `/orders/7`, not `/orders2`.
-    Prefix(String),
-    /// What fits the expression as a whole.
-    Regex(String),
-    /// What fits the template.
-    Template(String),
-    /// [`Self::Exact`] in whatever letter case.
-    ExactAnyCase(String),
-    /// [`Self::Prefix`] in whatever letter case.
-    PrefixAnyCase(String),
-}
-
-/// A condition on a header.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum HeaderCondition {
-    /// Has one of these values.
-    OneOf(&'static str, Vec<String>),
-    /// Is absent, or has none of these values.
-    NoneOf(&'static str, Vec<String>),
-    /// Is as a document says.
-    Is(String, ValueMatch),
-}
-
-/// What happens to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// It is forwarded.
-    Forward(Forward),
-    /// It is answered here, with a body that says why.
-    Answer {
-        /// HTTP status.
-        status: u16,
-        /// One sentence.
-        body: String,
-    },
-    /// It is answered here, to the letter.
-    Page {
-        /// HTTP status.
-        status: u16,
-        /// The body.
-        body: String,
-        /// Its type.
-        content_type: String,
-    },
-    /// The client is sent elsewhere.
-    Redirect {
-        /// HTTP status.
-        status: u16,
-        /// To this host; `None`: to the same.
-        host: Option<String>,
-        /// To another path.
-        path: Option<Rewrite>,
-    },
-}
-
-/// What becomes of a path; the query stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rewrite {
-    /// What the route's prefix or path matched becomes this.
-    Matched(String),
-    /// The whole path becomes this.
-    Whole(String),
-    /// The prefix, a slash after it included, becomes this, which ends with a slash.
-    Stem {
-        /// Without slash at its end.
-        prefix: String,
-        /// What it becomes.
-        becomes: String,
-    },
-    /// A template, with the names of the matched one.
-    Template(String),
-}
-
-/// Where and how a request is forwarded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forward {
-    /// Targets with their weights.
-    pub targets: Vec<(Target, u32)>,
-    /// How long an answer may take; `None`: no limit.
-    pub timeout: Option<Duration>,
-    /// Whether `grpc-timeout` shortens it.
-    pub is_grpc: bool,
-    /// When to try again; already narrowed to what is safe for the route's methods.
-    pub retries: Option<RetryPolicy>,
-    /// What becomes of the path.
-    pub rewrite: Option<Rewrite>,
-    /// What was stripped, told in `x-forwarded-prefix`.
-    pub stripped: Option<String>,
-    /// Who gets a copy, and of how many in a hundred.
-    pub mirror: Option<(Target, u32)>,
-    /// What the gateway's application is told to convert it to.
-    pub conversion: Option<Conversion>,
-}
-
-/// Header that names the calling System; set by sidecars.
-pub const CALLER_SYSTEM: &str = "x-mesh-caller-system";
-/// Header that names the calling service.
-pub const CALLER_SERVICE: &str = "x-mesh-caller-service";
-/// Header that asks for a track when the document names none.
-pub const TRACK_HEADER: &str = "x-mesh-track";
-/// Header in which the Router says what it took off a path.
-pub const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
-/// The domain under which every System and service has a name.
-pub const MESH_DOMAIN: &str = "mesh";
 
 impl ServiceModel {
     /// Cluster target of one track.
@@ -532,52 +301,13 @@ impl ExposedRoute {
     }
 }
 
-impl Requests {
-    /// Every request with such a path.
-    pub fn at(path: PathMatch) -> Self {
-        Self { path, headers: Vec::new(), query: Vec::new() }
-    }
-
-    /// Every request.
-    pub fn all() -> Self {
-        Self::at(PathMatch::Prefix("/".to_owned()))
-    }
-
-    /// Those of them for which this holds as well.
-    pub fn with(mut self, condition: HeaderCondition) -> Self {
-        self.headers.push(condition);
-        self
-    }
-}
-
-impl Forward {
-    /// To one target, nothing else asked for.
-    pub fn to(target: Target) -> Self {
-        Self {
-            targets: vec![(target, 100)],
-            timeout: None,
-            is_grpc: false,
-            retries: None,
-            rewrite: None,
-            stripped: None,
-            mirror: None,
-            conversion: None,
-        }
-    }
-}
-
-impl RouteTable {
-    /// Every target that it sends to.
-    pub fn targets(&self) -> BTreeSet<Target> {
-        self.hosts
-            .iter()
-            .flat_map(|host| &host.routes)
-            .filter_map(|rule| match &rule.action {
-                Action::Forward(forward) => Some(forward.targets.iter().chain(&forward.mirror)),
-                Action::Answer { .. } | Action::Page { .. } | Action::Redirect { .. } => None,
-            })
-            .flatten()
-            .map(|(target, _)| target.clone())
-            .collect()
-    }
-}
+/// Header that names the calling System; set by sidecars.
+pub const CALLER_SYSTEM: &str = "x-mesh-caller-system";
+/// Header that names the calling service.
+pub const CALLER_SERVICE: &str = "x-mesh-caller-service";
+/// Header that asks for a track when the document names none.
+pub const TRACK_HEADER: &str = "x-mesh-track";
+/// Header in which the Router says what it took off a path.
+pub const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
+/// The domain under which every System and service has a name.
+pub const MESH_DOMAIN: &str = "mesh";

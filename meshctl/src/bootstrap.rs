@@ -132,6 +132,13 @@ pub struct BootstrapArgs {
     sotw: bool,
 }
 
+impl BootstrapArgs {
+    /// Loopback port of Envoy's admin interface.
+    pub const fn admin(&self) -> u16 {
+        self.admin
+    }
+}
+
 /// Renders the bootstrap that the arguments ask for.
 ///
 /// # Errors
@@ -215,6 +222,11 @@ fn check_ports(
 ) -> Result<(), String> {
     let value = serde_json::to_value(mesh).map_err(|error| error.to_string())?;
     NodeMetadata::from_json(value).map_err(|error| error.0)?;
+    // Both are on the loopback of one network namespace.
+    let apps = mesh.services.iter().filter_map(|service| service.app);
+    if let Some(port) = apps.into_iter().find(|port| mesh.egress == Some(*port)) {
+        return Err(format!("--egress {port} is the application's own port"));
+    }
     let mut taken: Vec<u16> = mesh.services.iter().map(|service| service.inbound).collect();
     taken.extend(mesh.services.iter().filter_map(|service| service.ingress));
     taken.extend(mesh.services.iter().filter_map(|service| service.app));

@@ -15,8 +15,11 @@ use crate::console::Console;
 use crate::failure::Failure;
 use crate::history;
 use crate::keys;
+use crate::lint;
 use crate::replicas::ApiArgs;
+use crate::run_envoy;
 use crate::show::{self, Listing, OutputArgs};
+use crate::wait_envoy;
 
 /// Shown below `--help`.
 const EXIT_CODES: &str = "\
@@ -45,6 +48,9 @@ enum Command {
     Keys(keys::KeysArgs),
     Explain(ExplainArgs),
     Bootstrap(Box<bootstrap::BootstrapArgs>),
+    Lint(lint::LintArgs),
+    RunEnvoy(Box<run_envoy::RunEnvoyArgs>),
+    WaitEnvoy(wait_envoy::WaitEnvoyArgs),
     Demo(DemoArgs),
 }
 
@@ -158,6 +164,9 @@ impl Cli {
                 show::explain(&args.proxy, &args.api, args.output, console).await
             }
             Command::Bootstrap(args) => console.print(&bootstrap::run(*args)?),
+            Command::Lint(args) => lint::run(&args, console),
+            Command::RunEnvoy(args) => run_envoy::run(*args, console).await,
+            Command::WaitEnvoy(args) => wait_envoy::run(&args, console).await,
             Command::Demo(DemoArgs { what: Some(DemoWhat::Token(args)), .. }) => {
                 token(args, console)
             }
@@ -167,6 +176,28 @@ impl Cli {
                 console.print(&tree.map_err(|error| Failure::Refused(lab::chain(&error)))?)
             }
             Command::Demo(args) => demo(args).await,
+        }
+    }
+}
+
+impl Cli {
+    /// Checks everything about the command line that can be known without running it.
+    ///
+    /// # Errors
+    /// As the command itself, as far as it is about the flags.
+    pub fn check(self) -> Result<(), Failure> {
+        match self.command {
+            Command::RunEnvoy(args) => args.check(),
+            Command::Bootstrap(args) => bootstrap::run(*args).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long the command goes on after it is asked to stop, where that is part of its flags.
+    pub fn longest_stop(&self) -> Option<Duration> {
+        match &self.command {
+            Command::RunEnvoy(args) => Some(args.longest_stop()),
+            _ => None,
         }
     }
 }

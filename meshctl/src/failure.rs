@@ -14,6 +14,14 @@ pub enum Failure {
     /// What it needs does not answer: exit code 3.
     #[error("{0}")]
     Unreachable(String),
+    /// A program that it ran ended with an exit code of its own, which is passed on.
+    #[error("{what}")]
+    Ended {
+        /// Which, and how.
+        what: String,
+        /// Its exit code.
+        code: u8,
+    },
 }
 
 impl Failure {
@@ -23,6 +31,7 @@ impl Failure {
             Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+            Self::Ended { code, .. } => *code,
         }
     }
 }

@@ -12,6 +12,8 @@
 //! | [`show`] | `get` and `explain`: tables and JSON |
 //! | [`replicas`] | the control planes' API, all replicas at once |
 //! | [`bootstrap`] | the Envoy bootstrap of one proxy |
+//! | [`lint`] | what in Nomad jobs would lose requests or hide a service |
+//! | [`run_envoy`], [`wait_envoy`], [`envoy_admin`] | an Envoy that drains before it ends, and one that is awaited |
 //!
 //! **Invariants**: everything that is printed for machines is deterministic; nothing here decides about routing,
 //! and nothing but the control plane's API says what proxies have.
@@ -21,9 +23,13 @@ pub mod bootstrap;
 pub mod change;
 pub mod cli;
 pub mod console;
+pub mod envoy_admin;
 pub mod failure;
 pub mod history;
 pub mod keys;
+pub mod lint;
 pub mod replicas;
+pub mod run_envoy;
 pub mod show;
 pub mod store;
+pub mod wait_envoy;

@@ -41,6 +41,13 @@ pub struct OutputArgs {
     format: Format,
 }
 
+impl OutputArgs {
+    /// Whether a program is to read it.
+    pub fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+}
+
 /// What can be listed.
 #[derive(Debug, Subcommand)]
 pub enum Listing {

@@ -169,6 +169,10 @@ fn outside(
             path += verb;
         }
         match route.rewrite.as_deref().and_then(|rewrite| path.strip_prefix(rewrite)) {
+            // A rewrite to `/` takes the slash that clients write after the prefix.
+            Some(rest) if rest.starts_with(|first| first != '/' && first != ':') => {
+                format!("{}/{rest}", route.prefix.trim_end_matches('/'))
+            }
             Some(rest) => format!("{}{rest}", route.prefix),
             None if path.is_empty() => "/".to_owned(),
             None => path,

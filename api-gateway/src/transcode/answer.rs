@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -20,7 +21,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, Value};
 use serde::Serialize;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tonic::codec::Streaming;
 use tonic::{Code, Status};
 
@@ -142,6 +143,14 @@ fn not_json(error: &serde_json::Error) -> Refusal {
     Refusal::new(Code::Internal, message).with_http(StatusCode::BAD_GATEWAY)
 }
 
+/// Envoy keeps the deadline of a call too, by a clock that is as coarse as its loop: it may be first.
+const KEPT_BY_OTHERS: Duration = Duration::from_millis(20);
+
+/// Whether what was broken off now was so because of its deadline.
+pub(super) fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() + KEPT_BY_OTHERS >= deadline)
+}
+
 /// The call took longer than its caller waits.
 pub(super) fn too_late() -> Refusal {
     Refusal::new(
@@ -205,7 +214,14 @@ impl AnswerStream {
             Some(Ok(message)) if self.framing == Framing::Raw => Ok(self.shape.raw(&message).1),
             Some(Ok(message)) => self.shape.json(&message),
             Some(Err(status)) => {
-                Err(self.shape.refuse(&status, self.ended_by_service.load(Ordering::Relaxed)))
+                let by_service = self.ended_by_service.load(Ordering::Relaxed);
+                let deadline = self.deadline.as_ref().map(|sleep| sleep.deadline());
+                let is_cut = !by_service && status.code() == Code::Unavailable;
+                Err(if is_cut && is_over(deadline) {
+                    too_late()
+                } else {
+                    self.shape.refuse(&status, by_service)
+                })
             }
         };
         Poll::Ready(Some(match document {

@@ -17,7 +17,7 @@ use prost_reflect::DynamicMessage;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Code;
 
-use super::answer::{AnswerBody, AnswerStream, Framing, Shape, too_late};
+use super::answer::{AnswerBody, AnswerStream, Framing, Shape, is_over, too_late};
 use super::api::{Api, Binding};
 use super::bind::{self, Parts};
 use super::body;
@@ -83,7 +83,11 @@ where
         to_service.extend([metadata::timeout_header(left)]);
     }
     let call = Call { binding, message, deadline, shape, options };
-    call.send(upstream, to_service, &head.headers).await
+    let answered = call.send(upstream, to_service, &head.headers).await;
+    answered.map_err(|refusal| {
+        // Envoy says of a call that it ended for its deadline that the service is unavailable.
+        if refusal.is_unavailable() && is_over(deadline) { too_late() } else { refusal }
+    })
 }
 
 /// The bindings of each schema that knows the path, the newest first.

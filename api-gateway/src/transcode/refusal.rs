@@ -48,6 +48,10 @@ impl Refusal {
         Self { http: http_status(code), status, headers: Box::default() }
     }
 
+    pub(super) fn is_unavailable(&self) -> bool {
+        self.status.code == i32::from(Code::Unavailable)
+    }
+
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidArgument, message)
     }

@@ -1,8 +1,10 @@
 //! Calls of gRPC services through the gateway's own Envoy.
 //!
-//! In: a request message. Out: what the service answers, message by message. HTTP/2 with prior knowledge to one address;
-//! the service is named by the authority. Dropping a call's answer resets its stream, so that the service sees the
-//! cancellation.
+//! In: a request message. Out: what the service answers, message by message. The service is named by the authority.
+//! Dropping a call's answer resets its stream, so that the service sees the cancellation.
+//!
+//! A call is its head and its message in one write, with the end of the request in the same frame: what comes in pieces
+//! wakes Envoy once for each. That is why this stands on h2 and on no client above it.
 //!
 //! **Invariants**: an answer that ends without a status is an error; a header of a service that tonic would panic at is
 //! removed before.
@@ -13,21 +15,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use futures::future::BoxFuture;
+use bytes::{BufMut, Bytes, BytesMut};
+use h2::RecvStream;
 use http::header::{CONTENT_TYPE, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
-use tokio::net::TcpStream;
-use tonic::codec::{DecodeBuf, Decoder, EncodeBody, EncodeBuf, Encoder, Streaming};
+use tonic::codec::{DecodeBuf, Decoder, Streaming};
 use tonic::{Code, Status};
 
+use super::connection::{Connection, Lost};
 use super::metadata::is_base64;
 use super::refusal::Refusal;
 
@@ -35,10 +34,10 @@ const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
 const GRPC_DETAILS: &str = "grpc-status-details-bin";
 
-/// Connections to the egress listener of the gateway's Envoy.
+/// The way to the egress listener of the gateway's Envoy.
 #[derive(Debug, Clone)]
 pub struct Egress {
-    client: Client<Connector, tonic::body::Body>,
+    connection: Arc<Connection>,
 }
 
 /// One service behind the egress listener.
@@ -70,14 +69,7 @@ pub(super) enum Beginning {
 impl Egress {
     /// Connects to this address when the first call is made.
     pub fn new(address: SocketAddr) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .http2_only(true)
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .http2_initial_stream_window_size(1 << 20)
-            .http2_initial_connection_window_size(8 << 20)
-            .build(Connector { address });
-        Self { client }
+        Self { connection: Arc::new(Connection::to(address)) }
     }
 
     /// The service that the listener knows by this name.
@@ -96,8 +88,8 @@ impl Upstream {
         output: MessageDescriptor,
         max_message: usize,
     ) -> Result<Beginning, Refusal> {
-        let request = self.request(path, metadata, message)?;
-        let response = self.egress.client.request(request).await;
+        let request = self.request(path, metadata)?;
+        let response = self.egress.connection.call(request, frame(&message)).await;
         let (parts, body) = response.map_err(|error| self.unreachable(&error))?.into_parts();
         let mut headers = parts.headers;
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -116,19 +108,14 @@ impl Upstream {
             return Ok(Beginning::Ended { headers, status });
         }
         let ended_by_service = Arc::new(AtomicBool::new(false));
-        let body = GrpcBody { inner: body, has_status: false, ended: ended_by_service.clone() };
+        let body = GrpcBody { inner: body, state: State::Data, ended: ended_by_service.clone() };
         let decoder = MessageDecoder { output };
         let messages =
             Streaming::new_response(decoder, body, parts.status, None, Some(max_message));
         Ok(Beginning::Answering(Box::new(Answering { headers, messages, ended_by_service })))
     }
 
-    fn request(
-        &self,
-        path: PathAndQuery,
-        metadata: HeaderMap,
-        message: DynamicMessage,
-    ) -> Result<Request<tonic::body::Body>, Refusal> {
+    fn request(&self, path: PathAndQuery, metadata: HeaderMap) -> Result<Request<()>, Refusal> {
         let uri = Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.authority.clone())
@@ -137,31 +124,34 @@ impl Upstream {
             .map_err(|error| {
                 Refusal::new(Code::Internal, format!("the call's address: {error}"))
             })?;
-        let messages = tokio_stream::once(Ok::<_, Status>(message));
-        let body = EncodeBody::new_client(MessageEncoder, messages, None, None);
-        let mut request =
-            Request::post(uri).body(tonic::body::Body::new(body)).map_err(|error| {
-                Refusal::new(Code::Internal, format!("the call's request: {error}"))
-            })?;
+        let mut request = Request::post(uri).body(()).map_err(|error| {
+            Refusal::new(Code::Internal, format!("the call's request: {error}"))
+        })?;
         *request.headers_mut() = metadata;
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         Ok(request)
     }
 
-    fn unreachable(&self, error: &ClientError) -> Refusal {
-        let mut cause = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(error) = source {
-            cause = format!("{cause}: {error}");
-            source = error.source();
-        }
+    fn unreachable(&self, error: &Lost) -> Refusal {
+        let cause = service::ErrorChain(error);
         let message = format!(
             "service `{}` cannot be reached: {cause}; try again, and see whether the gateway's Envoy runs",
             self.authority
         );
         Refusal::new(Code::Unavailable, message)
     }
+}
+
+/// A message as gRPC sends it: not compressed, its length, itself.
+fn frame(message: &DynamicMessage) -> Bytes {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(5 + length);
+    frame.put_u8(0);
+    // Messages are far smaller: their limit is that of a body.
+    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    message.encode_raw(&mut frame);
+    frame.freeze()
 }
 
 fn is_grpc(content_type: &[u8]) -> bool {
@@ -177,36 +167,19 @@ fn remove_bad_details(headers: &mut HeaderMap) {
     }
 }
 
-/// Opens connections to one address, whatever the request's authority.
-#[derive(Debug, Clone)]
-struct Connector {
-    address: SocketAddr,
-}
-
-impl tower::Service<Uri> for Connector {
-    type Response = TokioIo<TcpStream>;
-    type Error = std::io::Error;
-    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let address = self.address;
-        Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(TokioIo::new(stream))
-        })
-    }
-}
-
 /// A service's answer, with a status at its end in any case.
 struct GrpcBody {
-    inner: Incoming,
-    has_status: bool,
+    inner: RecvStream,
+    state: State,
     ended: Arc<AtomicBool>,
+}
+
+/// What is still to come of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Data,
+    Trailers,
+    Nothing,
 }
 
 impl Body for GrpcBody {
@@ -217,50 +190,44 @@ impl Body for GrpcBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => {
-                let message = format!("the service broke its answer off: {error}; try again");
-                return Poll::Ready(Some(Err(Status::unavailable(message))));
-            }
-            None if self.has_status => return Poll::Ready(None),
-            None => {
-                self.has_status = true;
-                return Poll::Ready(Some(Err(Status::unavailable(
-                    "the service ended its answer without a status; try again",
-                ))));
-            }
+        let broken = |error: h2::Error| {
+            let message = format!("the service broke its answer off: {error}; try again");
+            Poll::Ready(Some(Err(Status::unavailable(message))))
         };
-        Poll::Ready(Some(Ok(match frame.into_trailers() {
-            Ok(mut trailers) => {
-                remove_bad_details(&mut trailers);
-                if !trailers.contains_key(GRPC_STATUS) {
-                    let unknown = HeaderValue::from(i32::from(Code::Unknown));
-                    trailers.insert(GRPC_STATUS, unknown);
-                    let message = HeaderValue::from_static("the service sent no grpc-status");
-                    trailers.insert(GRPC_MESSAGE, message);
+        if self.state == State::Data {
+            match ready!(self.inner.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Whoever takes it has room for more.
+                    if let Err(error) = self.inner.flow_control().release_capacity(data.len()) {
+                        return broken(error);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                self.has_status = true;
-                self.ended.store(true, Ordering::Relaxed);
-                Frame::trailers(trailers)
+                Some(Err(error)) => return broken(error),
+                None => self.state = State::Trailers,
             }
-            Err(frame) => frame,
-        })))
-    }
-}
-
-struct MessageEncoder;
-
-impl Encoder for MessageEncoder {
-    type Item = DynamicMessage;
-    type Error = Status;
-
-    fn encode(
-        &mut self,
-        message: DynamicMessage,
-        buffer: &mut EncodeBuf<'_>,
-    ) -> Result<(), Status> {
-        message.encode(buffer).map_err(|error| Status::internal(error.to_string()))
+        }
+        if self.state == State::Nothing {
+            return Poll::Ready(None);
+        }
+        let trailers = match ready!(self.inner.poll_trailers(cx)) {
+            Ok(trailers) => trailers,
+            Err(error) => return broken(error),
+        };
+        self.state = State::Nothing;
+        let Some(mut trailers) = trailers else {
+            return Poll::Ready(Some(Err(Status::unavailable(
+                "the service ended its answer without a status; try again",
+            ))));
+        };
+        remove_bad_details(&mut trailers);
+        if !trailers.contains_key(GRPC_STATUS) {
+            trailers.insert(GRPC_STATUS, HeaderValue::from(i32::from(Code::Unknown)));
+            let message = HeaderValue::from_static("the service sent no grpc-status");
+            trailers.insert(GRPC_MESSAGE, message);
+        }
+        self.ended.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }
 

@@ -198,6 +198,7 @@ async fn routes_show_what_they_let_through_under_the_paths_that_clients_use() {
     assert_eq!(paths("/v1/quotes/", None), ["/v1/quotes/{symbol}"]);
     assert_eq!(paths("/v2", None), Vec::<String>::new());
     assert_eq!(paths("/api", Some("/v1")), ["/api/quotes", "/api/quotes/{symbol}"]);
+    assert_eq!(paths("/api", Some("/")), ["/api/v1/quotes", "/api/v1/quotes/{symbol}"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod bindings;
 mod calls;
 mod canonical;
+mod connection;
 mod errors;
 mod gateway;
 mod schema;

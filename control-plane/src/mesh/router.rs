@@ -27,14 +27,15 @@ pub fn table(model: &MeshModel) -> RouteTable {
             Some(VirtualHost {
                 name: format!("host {host}"),
                 domains: vec![host.clone()],
-                routes: std::iter::once(spelling::misspelt())
+                routes: [spelling::many_hosts(), spelling::misspelt()]
+                    .into_iter()
                     .chain(enter(system, entrance, &whole, None, &origin))
                     .collect(),
                 names_caller: None,
             })
         })
         .collect();
-    let mut routes: Vec<RouteRule> = vec![spelling::misspelt()];
+    let mut routes: Vec<RouteRule> = vec![spelling::many_hosts(), spelling::misspelt()];
     for (system, entrance) in &directory.entrances {
         let origin = Origin::Default("every System answers below its name");
         let stripped = format!("/{system}");

@@ -28,6 +28,17 @@ pub fn misspelt() -> RouteRule {
     RouteRule { requests: rule.requests.clone().with(path_fits(MISSPELT)), ..rule }
 }
 
+/// Refuses requests with several hosts (RFC 9112, 3.2): Envoy makes one of them, with commas between.
+pub fn many_hosts() -> RouteRule {
+    let body = "this request names several hosts: send one";
+    let origin = Origin::Default("requests with several hosts answer 400");
+    let several = ValueMatch::Fits(Fits::Regex("[^,]*,.*".to_owned()));
+    let rule = answer(400, body.to_owned(), origin);
+    let requests = rule.requests.clone();
+    let requests = requests.with(HeaderCondition::Is(":authority".to_owned(), several));
+    RouteRule { requests, ..rule }
+}
+
 /// What stands before a route so that no other spelling of an earlier one's paths comes to it.
 pub fn guards(earlier: &[&ExposedRoute], route: &ExposedRoute) -> Vec<RouteRule> {
     let guarded = earlier.iter().filter(|other| {

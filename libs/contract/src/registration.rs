@@ -60,6 +60,21 @@ pub struct MetricsTarget {
     pub path: String,
 }
 
+/// Every key that [`Registration::from_meta`] reads.
+pub const KEYS: [&str; 11] = [
+    "mesh_system",
+    "mesh_protocol",
+    "mesh_role",
+    "mesh_path",
+    "mesh_upstreams",
+    "mesh_ingress",
+    "mesh_stats",
+    "mesh_track",
+    "mesh_instance",
+    "mesh_weight",
+    "mesh_metrics",
+];
+
 /// The parsed meta of one registration in the mesh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
@@ -277,6 +292,15 @@ mod tests {
                 metrics: None,
             })
         );
+    }
+
+    #[test]
+    fn every_key_is_listed() {
+        let source = include_str!("registration.rs");
+        let body =
+            source.split("pub fn from_meta").nth(1).and_then(|rest| rest.split("\n}\n").next());
+        let named = body.unwrap().split('"').filter(|word| word.starts_with("mesh_"));
+        assert_eq!(named.collect::<Vec<_>>(), KEYS);
     }
 
     #[test]

@@ -87,15 +87,16 @@ impl Placer {
         let binary = &self.parts.envoy;
         let envoy = Envoy::start(binary, &envoy_name, &self.dir, &bootstrap, ports.admin, netns)?;
         let program = self.application(spec, name, &id, &ports, registry)?;
-        let app = program
-            .map(|program| Process::start(&program.in_netns(netns), &self.dir))
-            .transpose()?;
+        let program = program.map(|program| program.in_netns(netns));
+        let app = program.as_ref().map(|program| Process::start(program, &self.dir)).transpose()?;
         let mut allocation = Allocation {
             registration: registration(spec, &id, &ports, is_gateway),
             spec: spec.clone(),
             id,
             envoy,
             app,
+            program,
+            dir: self.dir.clone(),
             egress: has_app.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.egress))),
             app_admin: (spec.application == Application::Gateway)
                 .then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.app_admin))),
@@ -222,7 +223,8 @@ impl Placer {
             Application::Service(program) => Ok(Some(
                 told_of_spans(Program::new(name, program), ports)
                     .args([format!("--listen={listen}"), format!("--egress=http://{egress}")])
-                    .args([format!("--instance={}", short(id))]),
+                    .args([format!("--instance={}", short(id))])
+                    .args(spec.args.iter().cloned()),
             )),
             Application::Gateway => {
                 let config = self.dir.join(format!("{name}.toml"));

@@ -128,6 +128,10 @@ async fn a_proxy_that_cannot_work_is_a_usage_failure_with_the_reason() {
             "--stats 2 is taken",
         ),
         (vec!["--role=sidecar", "--system=t", "--id=a", "--egress=1", xds], "--cluster is missing"),
+        (
+            vec!["--role=sidecar", "--system=t", "--id=a", "--service=o=1:2", "--egress=2", xds],
+            "--egress 2 is the application's own port",
+        ),
         (vec!["--role=router", "--id=a", "--service=r=0", xds], "is not a port"),
         (vec!["--role=router", "--id=a", "--service=r=80", "--xds=nowhere"], "write HOST:PORT"),
     ] {

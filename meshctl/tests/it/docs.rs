@@ -10,7 +10,7 @@ use contract::{document, schema};
 use meshctl::cli::Cli;
 use serde_json::Value;
 
-const FOLDERS: [&str; 5] = ["", "control-plane", "docs", "docs/decisions", "tests"];
+const FOLDERS: [&str; 6] = ["", "control-plane", "docs", "docs/decisions", "jobs", "tests"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

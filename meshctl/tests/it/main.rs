@@ -1,6 +1,7 @@
 //! Tests of `meshctl` through its command line: real Envoy and real Consul where a command's outcome is theirs.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     reason = "a test fails by panicking, and a skipped test says so"
 )]
@@ -8,5 +9,7 @@
 mod apply;
 mod bootstrap;
 mod docs;
+mod lint;
+mod run_envoy;
 mod show;
 mod support;

@@ -6,6 +6,7 @@
 //! | `/call/{name}/{path}` | what the service NAME answers to `/{path}`, asked through the sidecar's egress; with `?say=NAME=VALUE,…` it says that too |
 //! | `/headers` and below | the headers of the request, as the gateway and the sidecar let them through |
 //! | `/slow?ms=500` | after that time |
+//! | `/status/503` | with that status |
 //! | `/echo/…?pad=2000` | whatever it was asked, with so many bytes more |
 //! | `/events` | a stream of events |
 //! | `/ws` | a WebSocket that echoes |
@@ -51,6 +52,7 @@ async fn main() -> anyhow::Result<()> {
         .route("/headers", get(headers))
         .route("/headers/{*path}", get(headers))
         .route("/slow", get(slow).post(slow))
+        .route("/status/{code}", any(status))
         .route("/echo", any(asked))
         .route("/echo/{*rest}", any(asked))
         .route("/events", get(events))
@@ -133,6 +135,10 @@ struct Pause {
 async fn slow(State(app): State<Arc<App>>, Query(pause): Query<Pause>) -> Json<Value> {
     tokio::time::sleep(Duration::from_millis(pause.ms.min(60_000))).await;
     Json(json!({"slept_ms": pause.ms, "instance": app.flags.instance}))
+}
+
+async fn status(Path(code): Path<u16>) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 #[derive(serde::Deserialize)]

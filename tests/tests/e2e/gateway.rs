@@ -4,6 +4,8 @@ mod auth;
 mod conversion;
 mod expressions;
 mod relay;
+mod retries;
 mod router;
 pub(crate) mod routes;
+mod smuggling;
 mod spelling;

@@ -24,6 +24,7 @@ mod on_demand;
 mod registrations;
 mod replicas;
 mod scene;
+mod shown;
 mod smoke;
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! Left out: exemplars and creation times. Of a native histogram there are sum and count, and a bucket of all.
 
 use super::name;
-use super::text::{Style, block, timestamp};
+use super::text::{Style, series, timestamp};
 use crate::relay::accept::Escaping;
 use crate::relay::label::is_plain;
 use crate::relay::merge::{MergedFamily, Source};
@@ -14,7 +14,8 @@ use crate::relay::wire::{Value, fields};
 
 /// What all lines of one metric share.
 struct Line<'a> {
-    name: Vec<u8>,
+    name: &'a [u8],
+    escaping: Escaping,
     target: &'a [u8],
     own: Vec<u8>,
     timestamp_ms: Option<i64>,
@@ -33,7 +34,8 @@ pub(super) fn metrics(
     for metric in all.unwrap_or_default() {
         let message = source.exposition.bytes(metric.message);
         let mut line = Line {
-            name: name::escaped(merged.name, style.escaping),
+            name: merged.name,
+            escaping: style.escaping,
             target: source.labels.text(),
             own: own_labels(message, source, style.escaping),
             timestamp_ms: None,
@@ -136,14 +138,13 @@ pub(super) fn number(value: f64) -> String {
 
 impl Line<'_> {
     fn put(&self, suffix: &str, bound: Option<(&str, &str)>, value: f64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.name);
-        out.extend_from_slice(suffix.as_bytes());
+        let name = [self.name, suffix.as_bytes()].concat();
         let mut own = self.own.clone();
         if let Some((name, value)) = bound {
             let comma = if own.is_empty() { "" } else { "," };
             own.extend_from_slice(format!("{comma}{name}=\"{value}\"").as_bytes());
         }
-        block(self.target, &own, out);
+        series(&name, self.target, &own, self.escaping, out);
         out.push(b' ');
         out.extend_from_slice(number(value).as_bytes());
         if let Some(milliseconds) = self.timestamp_ms {

@@ -23,6 +23,77 @@ fn converted(body: &str, format: Format, accept: &str) -> String {
     String::from_utf8(encode(&merge(&sources), negotiate(accept), false)).unwrap()
 }
 
+/// Bodies that hold everything, one for each format.
+fn bodies() -> Vec<(Format, Vec<u8>)> {
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/exposition");
+    let read = |name: &str| std::fs::read(seeds.join(name)).unwrap();
+    let body = |name: &str| {
+        let seed = read(name);
+        let format = [Format::Text, Format::OpenMetrics, Format::Protobuf];
+        (format[usize::from(seed[0])], seed[1..].to_vec())
+    };
+    ["text", "openmetrics", "quoted", "protobuf"].map(body).to_vec()
+}
+
+/// A body with some bytes changed, doubled, or taken from elsewhere in it.
+fn mutated(body: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut body = body.to_vec();
+    for _ in 0..random.usize(1..6) {
+        let (at, from) = (random.usize(..body.len()), random.usize(..body.len()));
+        match random.u8(..4) {
+            0 => body[at] = random.u8(..),
+            1 => body[at] = body[from],
+            2 => {
+                let piece = body[from..(from + random.usize(..20)).min(body.len())].to_vec();
+                body.splice(at..at, piece);
+            }
+            _ => drop(body.drain(at..(at + random.usize(..10)).min(body.len()))),
+        }
+        if body.is_empty() {
+            body.push(b'\n');
+        }
+    }
+    body
+}
+
+#[test]
+fn whatever_is_understood_is_written_so_that_it_is_understood_again() {
+    let limits = ParseLimits { samples: 10_000, labels: 100, label_bytes: 10_000 };
+    let none = TargetLabels::default();
+    let labels = none.with("job", "x\"y").with("instance", "1");
+    let own = parse(Vec::new(), Format::Text, limits, &[]).unwrap();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut understood = 0;
+    for (format, body) in bodies().iter().cycle().take(8_000) {
+        let body = mutated(body, &mut random);
+        let Ok(exposition) = parse(body.clone(), *format, limits, &labels.names()) else {
+            continue;
+        };
+        understood += 1;
+        let sources = [
+            Source { labels: &none, exposition: &own },
+            Source { labels: &labels, exposition: &exposition },
+        ];
+        let proto = "application/vnd.google.protobuf;\
+             proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        let utf8 = "text/plain;version=1.0.0;escaping=allow-utf-8";
+        for (accept, format) in [
+            (TEXT, Format::Text),
+            (utf8, Format::Text),
+            (OPEN, Format::OpenMetrics),
+            (proto, Format::Protobuf),
+        ] {
+            let written = encode(&merge(&sources), negotiate(accept), random.bool());
+            if let Err(error) = parse(written.clone(), format, limits, &[]) {
+                let (body, written) =
+                    (String::from_utf8_lossy(&body), String::from_utf8_lossy(&written));
+                panic!("{accept}: {error}\n{body:?}\n{written}");
+            }
+        }
+    }
+    assert!(understood > 500, "{understood}");
+}
+
 #[test]
 fn openmetrics_that_text_does_not_have_becomes_gauges_beside() {
     let body = "# TYPE c counter\nc_total{a=\"1\"} 1\nc_created{a=\"1\"} 2\nc_total{a=\"2\"} 3\n\

@@ -270,21 +270,8 @@ fn quoted_series(
     out: &mut Vec<u8>,
 ) {
     if escaping == Escaping::AllowUtf8 {
-        if name::is_plain(metric) {
-            out.extend_from_slice(metric);
-            block(target.text(), own, out);
-            return;
-        }
-        out.push(b'{');
-        name::put_quoted(metric, out);
-        for part in [target.text(), own].into_iter().filter(|part| !part.is_empty()) {
-            out.push(b',');
-            out.extend_from_slice(part);
-        }
-        out.push(b'}');
-        return;
+        return series(metric, target.text(), own, escaping, out);
     }
-    out.extend_from_slice(&name::escaped(metric, escaping));
     let mut written = Vec::with_capacity(own.len());
     for pair in pairs(own) {
         if !written.is_empty() {
@@ -299,5 +286,26 @@ fn quoted_series(
         written.extend_from_slice(pair.value);
         written.push(b'"');
     }
-    block(target.text(), &written, out);
+    series(metric, target.text(), &written, escaping, out);
+}
+
+/// A name with labels that are written as the caller takes them.
+pub(super) fn series(
+    metric: &[u8],
+    target: &[u8],
+    own: &[u8],
+    escaping: Escaping,
+    out: &mut Vec<u8>,
+) {
+    if escaping != Escaping::AllowUtf8 || name::is_plain(metric) {
+        out.extend_from_slice(&name::escaped(metric, escaping));
+        return block(target, own, out);
+    }
+    out.push(b'{');
+    name::put_quoted(metric, out);
+    for part in [target, own].into_iter().filter(|part| !part.is_empty()) {
+        out.push(b',');
+        out.extend_from_slice(part);
+    }
+    out.push(b'}');
 }

@@ -1,12 +1,14 @@
 //! A placed instance: its processes, its registration, and where it answers.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use super::spec::ServiceSpec;
+use crate::LabError;
 use crate::envoy::Envoy;
 use crate::http::Client;
 use crate::netns::NetNs;
-use crate::process::Process;
+use crate::process::{Process, Program};
 use crate::registry::Registration;
 
 /// A placed instance.
@@ -17,6 +19,9 @@ pub struct Allocation {
     pub(super) registration: Registration,
     pub(super) envoy: Envoy,
     pub(super) app: Option<Process>,
+    /// What the application is, to start it again, and where it logs.
+    pub(super) program: Option<Program>,
+    pub(super) dir: PathBuf,
     pub(super) egress: Option<SocketAddr>,
     pub(super) ingress: Option<u16>,
     pub(super) app_admin: Option<SocketAddr>,
@@ -72,6 +77,19 @@ impl Allocation {
     /// Its Envoy, to harm it.
     pub fn envoy_mut(&mut self) -> &mut Envoy {
         &mut self.envoy
+    }
+
+    /// Where its application's output goes.
+    pub fn log(&self) -> Option<&Path> {
+        self.app.as_ref().map(Process::log)
+    }
+
+    /// Kills its application and starts it again; it may not answer yet.
+    pub async fn restart_app(&mut self) -> Result<(), LabError> {
+        let (Some(app), Some(program)) = (&mut self.app, &self.program) else { return Ok(()) };
+        app.kill().await?;
+        *app = Process::start(program, &self.dir)?;
+        Ok(())
     }
 
     /// Its application, to harm it.

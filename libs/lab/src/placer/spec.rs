@@ -30,6 +30,8 @@ pub struct ServiceSpec {
     pub protocol: Protocol,
     /// What stands behind the Envoy.
     pub application: Application,
+    /// What a service's application is told beside that.
+    pub args: Vec<String>,
     /// Meta beside `mesh_system`, `mesh_protocol`, `mesh_role` and what the placer knows.
     pub meta: BTreeMap<String, String>,
     /// Upstreams for the bootstrap, in place of the meta's.
@@ -55,6 +57,7 @@ impl ServiceSpec {
             name: name.to_owned(),
             protocol,
             application: Application::Service(program),
+            args: Vec::new(),
             meta: BTreeMap::new(),
             upstreams: None,
             check,
@@ -81,6 +84,13 @@ impl ServiceSpec {
     /// Whether it is a System's gateway.
     pub fn is_gateway(&self) -> bool {
         !matches!(self.application, Application::Service(_))
+    }
+
+    /// Adds an argument of the application.
+    #[must_use]
+    pub fn with_arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
     }
 
     /// Adds a key of meta.

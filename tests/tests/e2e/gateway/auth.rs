@@ -191,8 +191,10 @@ async fn check(mut desk: Desk) {
     a_key_is_good_where_it_belongs(&desk).await;
     a_revocation_reaches_every_gateway_within_a_second(&desk).await;
     who_comes_too_often_is_told_when_to_come_again(&desk).await;
+    what_a_system_allows_counts_all_its_routes_together(&desk).await;
     without_an_application_keys_open_nothing(&desk).await;
-    without_consul_known_keys_stay_good(&mut desk).await;
+    let good = without_consul_known_keys_stay_good(&mut desk).await;
+    an_application_that_has_read_no_keys_opens_nothing(&mut desk, &good).await;
     without_its_application_a_gateway_checks_tokens_and_nothing_else(&mut desk).await;
     desk.scene.end().await;
 }
@@ -375,6 +377,40 @@ async fn who_comes_too_often_is_told_when_to_come_again(desk: &Desk) {
     assert_eq!(desk.ask_at(gateway, "/headers/open", &[]).await.status, 200);
 }
 
+async fn what_a_system_allows_counts_all_its_routes_together(desk: &Desk) {
+    let document = trading(&desk.customers, desk.staff_address);
+    let wide = "limits: {all: {requests: 100000, per: 1s}, consumer: {requests: 10000, per: 1s}}";
+    let narrow = "limits: {all: {requests: 5, per: 1h}, consumer: {requests: 2, per: 1h}}";
+    assert!(document.contains(wide), "{document}");
+    desk.scene.world.apply("trading", &document.replace(wide, narrow)).await.unwrap();
+    let gateway = *desk.gateways().first().unwrap();
+    let (carol, dave) = (desk.bearer(json!({})), desk.bearer(json!({"sub": "dave"})));
+    let of_carol = "too many requests: the limit of System trading: each consumer, 2 in 1h";
+    // Each kind of routes counts for the same bucket, and who is refused for another reason for none.
+    soon("carol has used up what she has", async || {
+        for path in ["/headers", "/headers/counted"] {
+            desk.ask_at(gateway, path, &[&carol]).await;
+        }
+        judge(&desk.ask_at(gateway, "/headers", &[&carol]).await, 429, of_carol)
+    })
+    .await;
+    let of_all = "too many requests: the limit of System trading: all callers, 5 in 1h";
+    soon("everybody has used up what there is", async || {
+        desk.ask_at(gateway, "/headers", &[&dave]).await;
+        judge(&desk.ask_at(gateway, "/headers/open", &[]).await, 429, of_all)
+    })
+    .await;
+    let answer = desk.ask_at(gateway, "/headers/open", &[]).await;
+    assert_eq!(answer.headers.get(header::RETRY_AFTER).unwrap(), "720");
+    desk.scene.world.apply("trading", &document).await.unwrap();
+    for gateway in desk.gateways() {
+        soon("the wide limits are back", async || {
+            judge(&desk.ask_at(gateway, "/headers/open", &[]).await, 200, "")
+        })
+        .await;
+    }
+}
+
 async fn without_an_application_keys_open_nothing(desk: &Desk) {
     let key = ("x-api-key", desk.keys(&["create", "portfolio", "--consumer", "acme"]).await);
     for proof in [&key, &desk.bearer(json!({}))] {
@@ -386,7 +422,7 @@ async fn without_an_application_keys_open_nothing(desk: &Desk) {
     says(&desk.ask("/portfolio/headers", &[&token]).await, 200, "\"x-mesh-auth\":\"customers\"");
 }
 
-async fn without_consul_known_keys_stay_good(desk: &mut Desk) {
+async fn without_consul_known_keys_stay_good(desk: &mut Desk) -> (&'static str, String) {
     let good = desk.key("late", &[]).await;
     let revoked = desk.key("gone", &[]).await;
     desk.keys(&["revoke", &revoked.1]).await;
@@ -410,6 +446,27 @@ async fn without_consul_known_keys_stay_good(desk: &mut Desk) {
     })
     .await
     .unwrap();
+    good
+}
+
+/// Consul is away, and the application has never read a key.
+async fn an_application_that_has_read_no_keys_opens_nothing(
+    desk: &mut Desk,
+    good: &(&'static str, String),
+) {
+    for gateway in &mut desk.scene.world.allocations {
+        if gateway.spec().name == "trading-gateway" {
+            gateway.restart_app().await.unwrap();
+        }
+    }
+    let desk = &*desk;
+    for gateway in desk.gateways() {
+        soon("a key is neither good nor bad", async || {
+            let answer = desk.ask_at(gateway, "/headers/keys", &[good]).await;
+            judge(&answer, 503, "mesh/keys/trading was never read from Consul")
+        })
+        .await;
+    }
 }
 
 async fn without_its_application_a_gateway_checks_tokens_and_nothing_else(desk: &mut Desk) {

@@ -11,7 +11,7 @@ use lab::http::Answer;
 use lab::placer::{Allocation, ServiceSpec};
 use serde_json::{Value, json};
 
-use super::spelling;
+use super::{retries, smuggling, spelling};
 use crate::scene::{LOCAL, Scene, soon};
 
 /// A document with every feature of routes; the service `audit` is another instance of the program `orders`.
@@ -53,6 +53,7 @@ routes:
     response: {set: {x-note: noted}, remove: [x-powered-by]}
 - {match: {path: /quick}, to: orders, rewrite: /slow, timeout: 300ms}
 - {match: {prefix: /slow}, to: orders}
+- {match: {prefix: /status}, to: orders, retries: {on: [5xx], attempts: 2}}
 - {match: {path: /echo/copied}, to: orders, mirror: {to: audit}}
 - {match: {prefix: /echo/small}, to: orders, compress: true}
 - {match: {path: /events}, to: orders, compress: true}
@@ -155,7 +156,9 @@ async fn every_feature_of_a_route_works_through_router_and_gateway() {
     streams(&court).await;
     other_systems(&court).await;
     listing(&court).await;
+    retries::check(&court.scene).await;
     spelling::check(&court.scene).await;
+    smuggling::check(&court.scene).await;
     court.scene.end().await;
 }
 
@@ -408,4 +411,14 @@ async fn listing(court: &Court) {
     assert_eq!((answer.status.as_u16(), text(&answer, "content-type")), (200, "application/json"));
     let told: GatewayRoutes = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(told, one[0]);
+
+    let (client, admin) = Allocation::app_admin(gateway).unwrap();
+    soon("the application's admin server tells the same", async || {
+        let answer = client.get(admin, LOCAL, ROUTES_PATH).await.map_err(|e| lab::chain(&e))?;
+        match serde_json::from_slice::<GatewayRoutes>(&answer.body) {
+            Ok(told) if told == one[0] => Ok(()),
+            _ => Err(answer.text()),
+        }
+    })
+    .await;
 }

@@ -2,6 +2,7 @@
 //! what is registered here.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -157,9 +158,7 @@ impl TraceMetrics {
     }
 
     pub(super) fn sampled_out(&self, sender: &Arc<str>, spans: u32) {
-        self.sampled_out
-            .get_or_create(&BySender { sender: Arc::clone(sender) })
-            .inc_by(spans.into());
+        self.sampled_out.get_or_create(&BySender { sender: label_of(sender) }).inc_by(spans.into());
     }
 
     pub(super) fn sent(&self, back_end: &Arc<str>, spans: u64) {
@@ -173,7 +172,7 @@ impl TraceMetrics {
         reason: &'static str,
         spans: u64,
     ) {
-        let label = Lost { back_end: Arc::clone(back_end), sender: Arc::clone(sender), reason };
+        let label = Lost { back_end: Arc::clone(back_end), sender: label_of(sender), reason };
         self.lost.get_or_create(&label).inc_by(spans);
     }
 
@@ -186,6 +185,11 @@ impl TraceMetrics {
         self.recovered.get_or_create(&label).inc_by(records);
         self.damaged.get_or_create(&label).inc_by(damaged);
     }
+}
+
+/// The word for a lane of a queue: who is unknown has a lane by its address, which no metric may grow with.
+fn label_of(lane: &Arc<str>) -> Arc<str> {
+    if lane.parse::<IpAddr>().is_ok() { Arc::from("unknown") } else { Arc::clone(lane) }
 }
 
 /// Reads the queues at scrape time.

@@ -133,7 +133,7 @@ impl Sender {
         let ids = (0..SPANS).map(|index| id(number, index));
         // A span's id is the last half of its trace's.
         Ok(if is_taken {
-            ids.map(|id| (id & u128::from(u64::MAX)) as u64).collect()
+            ids.map(|id| u64::try_from(id & u128::from(u64::MAX)).unwrap_or_default()).collect()
         } else {
             Vec::new()
         })

@@ -63,7 +63,7 @@ fn is_whole(spans: &[Span]) -> Result<(), String> {
     let lost: Vec<_> = spans
         .iter()
         .filter(|span| span.parent != 0 && !ids.contains(&span.parent))
-        .map(|span| service(span))
+        .map(service)
         .collect();
     let roots = spans.iter().filter(|span| span.parent == 0).count();
     let systems = systems(spans);

@@ -58,10 +58,10 @@ fuzz-in = for target in $(2); do \
 	(cd $(1) && "$$AYATORI_CARGO_FUZZ" fuzz run --sanitizer none --target-dir ../target/fuzz $$target \
 	../target/fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(3) -max_len=2048 -timeout=10 \
 	-print_final_stats=1 -verbosity=0 -artifact_prefix=../target/fuzz/artifacts/ 2>&1 | grep -vE '^(\#|"|stat::(new|slow))'); done
-fuzz = $(call fuzz-in,api-gateway,json url,$(1)); $(call fuzz-in,host-agent,exposition,$(1))
+fuzz = $(call fuzz-in,api-gateway,json url,$(1)); $(call fuzz-in,host-agent,exposition zipkin,$(1))
 
 .PHONY: fuzz
-fuzz: setup ## Fuzz what reads URLs, JSON and metrics, each for FUZZ_SECONDS (default 300)
+fuzz: setup ## Fuzz what reads URLs, JSON, metrics and spans, each for FUZZ_SECONDS (default 300)
 	@$(PARTS); $(call fuzz,$(FUZZ_SECONDS))
 
 .PHONY: test-fuzz
@@ -85,6 +85,11 @@ bench-peers: setup-demo ## The same beside a plain server on go-control-plane; n
 bench-gateway: setup-demo ## Measure the API gateway beside Envoy's transcoder and, with Go, grpc-gateway
 	@$(CARGO) build --release -p api-gateway -p bench
 	@$(PARTS); exec target/release/fleet gateway
+
+.PHONY: bench-traces
+bench-traces: setup ## Measure spans through the host's agent beside rotel
+	@$(CARGO) build --release -p host-agent -p bench
+	@$(PARTS); exec target/release/fleet traces
 
 .PHONY: bench-relay
 bench-relay: setup ## Measure the relay of a host's metrics beside Prometheus alone and exporter_exporter

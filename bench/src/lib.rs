@@ -9,6 +9,7 @@
 //! | [`consul`], [`contender`], [`usage`] | the real parts, and what they cost |
 //! | [`stage`], [`scenario`], [`plan`] | what is measured |
 //! | [`gateway`], [`echo`] | the API gateway, and the service behind it |
+//! | [`traces`] | spans through the host's agent |
 //! | [`relay`] | the host agent's relay of metrics |
 //! | [`figures`] | what came out |
 //!
@@ -28,5 +29,6 @@ pub mod proxy;
 pub mod relay;
 pub mod scenario;
 pub mod stage;
+pub mod traces;
 pub mod usage;
 pub mod wire;

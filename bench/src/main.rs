@@ -16,7 +16,7 @@ use bench::plan::{self, Scenario};
 use bench::relay;
 use bench::stage::Setup;
 
-/// Measures an xDS control plane with thousands of simulated Envoys and a real Consul, and an API gateway.
+/// Measures an xDS control plane with thousands of simulated Envoys and a real Consul, an API gateway, and the host's agent.
 #[derive(Debug, Parser)]
 #[command(name = "fleet")]
 struct Cli {
@@ -44,12 +44,25 @@ enum Command {
     Envoy(One),
     /// What proofs and conversion cost at a gateway; written to target/bench/gateway.json.
     Gateway(Gateway),
+    /// How many spans a second of CPU carries through the host's agent; written to target/bench/traces.json.
+    Traces(Traces),
     /// What a scrape of a host costs; written to target/bench/relay.json.
     Relay {
         /// Scrapes of each kind.
         #[arg(long, default_value_t = 20)]
         rounds: u32,
     },
+}
+
+/// Spans.
+#[derive(Debug, clap::Args)]
+struct Traces {
+    /// Requests of 100 spans in a round of a contender.
+    #[arg(long, default_value_t = 5000)]
+    requests: u32,
+    /// How long the back end is away, in seconds.
+    #[arg(long, default_value_t = 60)]
+    away_s: u64,
 }
 
 /// The gateway.
@@ -95,6 +108,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             return all("peers.json", &[Contender::Baseline, Contender::Debounced]).await;
         }
         Command::Gateway(gateway) => return measure_gateway(&gateway).await,
+        Command::Traces(traces) => return measure_traces(&traces).await,
         Command::Relay { rounds } => return measure_relay(rounds).await,
         Command::Event(one) => (Scenario::Event(one.setup, one.events), one.contenders),
         Command::Memory(one) => (Scenario::Memory(one.setup), one.contenders),
@@ -114,6 +128,15 @@ async fn measure_gateway(gateway: &Gateway) -> anyhow::Result<()> {
     let file = contender::output_dir()?.join("gateway.json");
     let round = Duration::from_millis(gateway.round_ms);
     let figures = gateway::measure(&gateway.parts, round).await?;
+    figures::write(&figures, &file)?;
+    println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
+    Ok(())
+}
+
+async fn measure_traces(traces: &Traces) -> anyhow::Result<()> {
+    let file = contender::output_dir()?.join("traces.json");
+    let away = Duration::from_secs(traces.away_s);
+    let figures = bench::traces::measure(traces.requests, away).await?;
     figures::write(&figures, &file)?;
     println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
     Ok(())

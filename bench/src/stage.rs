@@ -210,6 +210,7 @@ pub fn identity(setup: &Setup, index: usize) -> anyhow::Result<(String, String, 
         tls: None,
         trusted_hops: 0,
         proxyless: false,
+        agent: None,
     };
     Ok((format!("fleet-{index:05}"), name, mesh))
 }

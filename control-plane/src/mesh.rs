@@ -224,6 +224,8 @@ pub struct Treatment {
     pub cors: Option<Cors>,
     /// Whether answers are compressed.
     pub compress: bool,
+    /// Of requests that belong to no trace yet, so many in a hundred begin one; `None`: none does.
+    pub traced: Option<u32>,
 }
 
 /// What Systems know of each other.
@@ -248,6 +250,8 @@ pub struct Entrance {
     pub has_document: bool,
     /// What the Router answers in its place.
     pub maintenance: Option<Arc<Maintenance>>,
+    /// Of clients' requests that belong to no trace yet, so many in a hundred begin one.
+    pub traced: u32,
 }
 
 /// Where something comes from: a registration, a line of a document, or a default.

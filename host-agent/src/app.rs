@@ -1,7 +1,7 @@
 //! The wiring: owns every task, readiness and the order of stopping.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consul::ConsulClient;
 use prometheus_client::registry::Registry;
@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::instances::{InstancesFollower, InstancesMetrics};
 use crate::relay;
+use crate::traces;
 
 /// How long the parts may take to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -48,12 +49,18 @@ async fn start(config: Config) -> anyhow::Result<()> {
     let admin = Admin::bind(config.admin).await?;
     info!(address = %admin.address(), "Serving admin pages");
     if let Some(config) = config.relay {
+        let instances = instances.clone();
         let address =
             relay::start(config, instances, admin.address(), &mut metrics, &mut tasks).await?;
         info!(%address, "Serving the metrics of this host");
     }
     let readiness = watch::Sender::new(Readiness::Ready).subscribe();
-    let pages = axum::Router::new();
+    let mut pages = axum::Router::new();
+    if let Some(traces) = config.traces {
+        let part =
+            traces::start(traces, instances, now_ns, &mut metrics, &mut tasks, &shutdown).await?;
+        pages = pages.merge(part);
+    }
     tasks.spawn("admin", admin.run(readiness, Arc::new(metrics), pages, shutdown.clone()));
     tasks.spawn_background(async move {
         if let Err(error) = signals.run().await {
@@ -62,4 +69,11 @@ async fn start(config: Config) -> anyhow::Result<()> {
     });
     tasks.run(GRACE).await?;
     Ok(())
+}
+
+/// Nanoseconds since the epoch.
+#[expect(clippy::disallowed_methods, reason = "the wiring owns the clock")]
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -13,9 +13,10 @@ use service::logging::LogConfig;
 
 use crate::instances::{InstancesConfig, RawInstances};
 use crate::relay::config::{RawRelay, RelayConfig};
+use crate::traces::config::{RawTraces, TracesConfig};
 
 /// The file's exact shape; every key may be left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     /// What the agent logs about itself, and how.
@@ -28,6 +29,8 @@ pub struct RawConfig {
     pub relay: RawRelay,
     /// The admin port: health, metrics, pages.
     pub admin: RawAdmin,
+    /// Spans.
+    pub traces: RawTraces,
 }
 
 /// `[admin]`
@@ -57,6 +60,8 @@ pub struct Config {
     pub relay: Option<RelayConfig>,
     /// The admin port.
     pub admin: SocketAddr,
+    /// Spans, if they are taken.
+    pub traces: Option<TracesConfig>,
 }
 
 impl Config {
@@ -70,7 +75,9 @@ impl Config {
         let consul = raw.consul.resolve(&mut problems);
         let instances = raw.instances.resolve(&mut problems);
         let relay = raw.relay.resolve(&mut problems);
-        let config = Self { log: raw.log, consul, instances, relay, admin: raw.admin.listen };
+        let traces = raw.traces.resolve(&mut problems);
+        let admin = raw.admin.listen;
+        let config = Self { log: raw.log, consul, instances, relay, admin, traces };
         problems.finish(file, Some(config))
     }
 }

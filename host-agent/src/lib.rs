@@ -20,3 +20,5 @@ pub mod config;
 pub mod instances;
 pub mod logs;
 pub mod relay;
+pub mod segments;
+pub mod traces;

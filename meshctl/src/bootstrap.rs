@@ -61,7 +61,8 @@ struct CertificateArg(CertificateFiles);
 #[command(after_help = "\
 Examples:
   meshctl bootstrap --role sidecar --system trading --id a1b2 --service orders=20000:8080 \\
-      --egress 15001 --upstreams 'quotes, ledger-db=15432' --stats 20001 --xds 10.0.0.5:18000
+      --egress 15001 --upstreams 'quotes, ledger-db=15432' --stats 20001 --xds 10.0.0.5:18000 \\
+      --host 172.26.64.1 --agent 4317 --spans 4317,4318,9411
   meshctl bootstrap --role gateway --system trading --id c3d4 --service trading-gateway=21000:21002 \\
       --ingress 21001 --egress 21003 --xds control-plane.service.consul:18000
   meshctl bootstrap --role router --id edge-1 --service router=80 --xds 10.0.0.5:18000,10.0.0.6:18000 \\
@@ -97,6 +98,13 @@ pub struct BootstrapArgs {
     /// The host's address as the proxy reaches it: where the host's agent listens.
     #[arg(long, value_name = "IP")]
     host: Option<IpAddr>,
+    /// Port of the host's agent at --host for spans: the proxy's own go there.
+    #[arg(long, value_name = "PORT", requires = "host")]
+    agent: Option<u16>,
+    /// Loopback ports at which the application finds the host's agent, each for OTLP by gRPC and HTTP and for Zipkin; in a
+    /// network namespace of its own the usual 4317,4318,9411.
+    #[arg(long, value_name = "PORT", value_delimiter = ',', requires = "agent")]
+    spans: Vec<u16>,
     /// Port of the statistics listener: only /stats/prometheus and /ready.
     #[arg(long, value_name = "PORT")]
     stats: Option<u16>,
@@ -180,6 +188,7 @@ fn spec(args: BootstrapArgs) -> Result<render::Spec, String> {
         role,
         bind: args.bind,
         host: args.host,
+        agent: args.agent,
         services,
         egress: args.egress,
         upstreams: args.upstreams,
@@ -191,12 +200,13 @@ fn spec(args: BootstrapArgs) -> Result<render::Spec, String> {
         trusted_hops: args.trusted_hops,
         proxyless: false,
     };
-    check_ports(&mesh, args.admin, args.stats)?;
+    check_ports(&mesh, args.admin, args.stats, &args.spans)?;
     Ok(render::Spec {
         id: args.id,
         cluster,
         mesh,
         stats: args.stats,
+        spans: args.spans,
         admin: args.admin,
         control_planes: args.xds,
         is_sotw: args.sotw,
@@ -204,7 +214,12 @@ fn spec(args: BootstrapArgs) -> Result<render::Spec, String> {
 }
 
 /// The metadata's own ports are checked with it; here are those of Envoy itself.
-fn check_ports(mesh: &NodeMetadata, admin: u16, stats: Option<u16>) -> Result<(), String> {
+fn check_ports(
+    mesh: &NodeMetadata,
+    admin: u16,
+    stats: Option<u16>,
+    spans: &[u16],
+) -> Result<(), String> {
     let value = serde_json::to_value(mesh).map_err(|error| error.to_string())?;
     NodeMetadata::from_json(value).map_err(|error| error.0)?;
     // Both are on the loopback of one network namespace.
@@ -218,7 +233,9 @@ fn check_ports(mesh: &NodeMetadata, admin: u16, stats: Option<u16>) -> Result<()
     taken.extend(mesh.egress);
     taken.extend(mesh.tls.as_ref().map(|tls| tls.port));
     taken.extend(mesh.upstreams.iter().flat_map(Upstreams::iter).filter_map(|(_, port)| port));
-    for (flag, port) in [("--admin", Some(admin)), ("--stats", stats)] {
+    let own = [("--admin", Some(admin)), ("--stats", stats)].into_iter();
+    let own = own.chain(spans.iter().map(|port| ("--spans", Some(*port))));
+    for (flag, port) in own {
         let Some(port) = port else { continue };
         if port == 0 || taken.contains(&port) {
             return Err(format!("{flag} {port} is taken by another listener or zero"));

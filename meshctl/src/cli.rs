@@ -2,10 +2,12 @@
 //!
 //! In: arguments. Out: the chosen command's outcome. Called by `main`.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use lab::demo::token::{Claims, mint};
+use lab::demo::trace;
 
 use crate::apply;
 use crate::bootstrap;
@@ -75,6 +77,15 @@ struct DemoArgs {
 #[derive(Debug, Subcommand)]
 enum DemoWhat {
     Token(TokenArgs),
+    Trace(TraceArgs),
+}
+
+/// Send a request through the running demo, from one System into the other, and print its spans as a tree.
+#[derive(Debug, Args)]
+struct TraceArgs {
+    /// Port of the demo's Router on 127.0.0.1.
+    #[arg(long, default_value_t = 8080)]
+    router_port: u16,
 }
 
 /// Print a token that the demo's customers' route takes. Its key is public: it proves nothing to anyone else.
@@ -158,6 +169,11 @@ impl Cli {
             Command::WaitEnvoy(args) => wait_envoy::run(&args, console).await,
             Command::Demo(DemoArgs { what: Some(DemoWhat::Token(args)), .. }) => {
                 token(args, console)
+            }
+            Command::Demo(DemoArgs { what: Some(DemoWhat::Trace(args)), .. }) => {
+                let router = SocketAddr::from((Ipv4Addr::LOCALHOST, args.router_port));
+                let tree = trace::follow(router, trace::store(args.router_port)).await;
+                console.print(&tree.map_err(|error| Failure::Refused(lab::chain(&error)))?)
             }
             Command::Demo(args) => demo(args).await,
         }

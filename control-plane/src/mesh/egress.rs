@@ -45,7 +45,12 @@ pub fn build(model: &MeshModel, caller: &Caller, narrowed: Option<&Narrowed>) ->
             narrowed.upstreams.iter().for_each(|(upstream, port)| egress.add(upstream, port));
         }
     }
+    let system = model.systems.get(&caller.system);
+    let traced = policy::traced(system.and_then(|system| system.document.as_deref()));
     let mut hosts: Vec<VirtualHost> = egress.hosts.into_values().collect();
+    for rule in hosts.iter_mut().flat_map(|host| &mut host.routes) {
+        rule.treatment.traced = Some(traced);
+    }
     hosts.push(unknown_name(caller, narrowed));
     Egress {
         table: RouteTable { name: TABLE, hosts, strips: FORGED_BY_APPLICATIONS, hop: None },

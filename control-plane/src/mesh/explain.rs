@@ -20,7 +20,12 @@ pub fn items(
         .into_iter()
         .map(|listener| ExplainedItem {
             kind: "listener".into(),
-            what: format!("{} {}", listener.address, listener_kind(&listener.kind)),
+            what: format!(
+                "{} {}{}",
+                listener.address,
+                listener_kind(&listener.kind),
+                if listener.is_traced { ", spans to the host's agent" } else { "" }
+            ),
             name: listener.name,
             because: listener.origin.to_string(),
         })

@@ -118,6 +118,7 @@ fn document_route(document: &SystemDocument, index: usize, route: &Route) -> Opt
             headers: route.headers.clone().unwrap_or_default(),
             cors: route.cors.clone().or_else(|| document.cors.clone()),
             compress: route.compress.unwrap_or(document.compress),
+            traced: None,
         },
         origin: Origin::Document(document.name.clone(), format!("routes[{index}]")),
     })

@@ -22,6 +22,8 @@ pub struct ListenerView {
     pub kind: ListenerKind,
     /// Where it comes from.
     pub origin: Origin,
+    /// Whether spans of its requests go to the host's agent.
+    pub is_traced: bool,
 }
 
 /// What a listener does.

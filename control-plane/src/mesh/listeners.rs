@@ -39,7 +39,13 @@ pub fn listeners(model: &MeshModel, node: &NodeMetadata, tcp: &TcpListeners) -> 
             address: loopback(*port),
             kind: ListenerKind::Tcp { target: target.clone() },
             origin: origin.clone(),
+            is_traced: false,
         }));
+    }
+    for listener in &mut listeners {
+        // A connection of bytes has no requests.
+        let has_requests = !matches!(listener.kind, ListenerKind::Tcp { .. });
+        listener.is_traced = node.agent.is_some() && has_requests;
     }
     listeners
 }
@@ -67,6 +73,7 @@ fn inbound(model: &MeshModel, node: &NodeMetadata, service: &NodeService) -> Lis
             protocol: protocol_of(model, node, service),
         },
         origin: Origin::Bootstrap("services"),
+        is_traced: false,
     }
 }
 
@@ -104,6 +111,7 @@ fn gateway_listeners(
             address: at(port),
             kind,
             origin,
+            is_traced: false,
         });
     }
 }
@@ -128,6 +136,7 @@ fn router_listeners(node: &NodeMetadata, service: &NodeService, listeners: &mut 
                 checkpoint: None,
             },
             origin: Origin::Bootstrap("tls"),
+            is_traced: false,
         });
     };
     let advertised = http3.then_some(port);
@@ -154,6 +163,7 @@ fn routed(
             checkpoint: None,
         },
         origin: Origin::Bootstrap(key),
+        is_traced: false,
     }
 }
 

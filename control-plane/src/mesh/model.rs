@@ -10,7 +10,7 @@ use contract::system::{Canary, SystemDocument, ValueMatch};
 
 use crate::catalog::{CatalogSnapshot, ExternalInstance, ServiceSpec, SystemCatalog};
 use crate::mesh::exposure::exposed_routes;
-use crate::mesh::policy::call_policy;
+use crate::mesh::policy::{self, call_policy};
 use crate::mesh::target::external_model;
 use crate::mesh::{
     CanaryRule, Directory, Entrance, ExposedRoute, ExternalModel, HeaderCondition, MeshModel,
@@ -187,6 +187,7 @@ fn build_directory(systems: &BTreeMap<SystemName, Arc<SystemModel>>) -> Director
                     .as_ref()
                     .and_then(|document| document.maintenance.clone())
                     .map(Arc::new),
+                traced: policy::traced(system.document.as_deref()),
             },
         );
         for host in system.document.iter().flat_map(|document| &document.hosts) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use contract::duration::Span;
 use contract::registration::Protocol;
-use contract::system::{Retries, RetryOn, ServicePolicy};
+use contract::system::{Retries, RetryOn, ServicePolicy, SystemDocument};
 
 use crate::mesh::{CallLimits, CallPolicy, RetryPolicy};
 
@@ -17,6 +17,15 @@ pub const DEFAULT_LIMITS: CallLimits =
     CallLimits { connections: 4096, pending_requests: 4096, requests: 8192 };
 /// Five failures in a row, ten seconds at first.
 pub const DEFAULT_OUTLIER: Option<(u32, Duration)> = Some((5, Duration::from_secs(10)));
+
+/// Enough to see how a System behaves, little enough that nobody has to think of it.
+pub const DEFAULT_TRACED: u32 = 1;
+
+/// Of a System's requests that belong to no trace yet, so many in a hundred begin one.
+pub fn traced(document: Option<&SystemDocument>) -> u32 {
+    let tracing = document.and_then(|document| document.tracing.as_ref());
+    tracing.map_or(DEFAULT_TRACED, |tracing| tracing.percent.min(100))
+}
 
 /// Retries when nobody says otherwise: what is safe for the method, at most twice.
 pub fn default_retries() -> RetryPolicy {

@@ -11,7 +11,7 @@
 use contract::name::SystemName;
 
 use crate::mesh::{
-    Action, Discovery, MESH_DOMAIN, MeshModel, RouteTable, Target, VirtualHost, target,
+    Action, Discovery, MESH_DOMAIN, MeshModel, RouteRule, RouteTable, Target, VirtualHost, target,
 };
 
 /// The hosts that a gRPC client can call.
@@ -19,9 +19,16 @@ pub fn table(model: &MeshModel, egress: RouteTable) -> RouteTable {
     let hosts = egress.hosts.into_iter().filter(|host| can_follow(model, host));
     let hosts = hosts.map(|host| VirtualHost {
         domains: host.domains.iter().flat_map(|domain| exact(model, domain)).collect(),
+        routes: host.routes.into_iter().map(untraced).collect(),
         ..host
     });
     RouteTable { hosts: hosts.collect(), ..egress }
+}
+
+/// Such a client traces by itself, if at all.
+fn untraced(mut rule: RouteRule) -> RouteRule {
+    rule.treatment.traced = None;
+    rule
 }
 
 /// Every name in a table of such a client.

@@ -93,7 +93,7 @@ fn enter(
             stripped: stripped.cloned(),
             ..Forward::to(Target::Ingress(system.clone()))
         }),
-        treatment: Treatment::default(),
+        treatment: Treatment { traced: Some(entrance.traced), ..Treatment::default() },
         origin: origin.clone(),
     })
 }

@@ -37,7 +37,9 @@ pub fn rule(rule: &RouteRule) -> String {
     let cors = rule.treatment.cors.as_ref();
     let cors = cors.map_or(String::new(), |cors| format!(", pages of {}", cors.origins.join("|")));
     let compress = if rule.treatment.compress { ", compressed" } else { "" };
-    format!("{what}{edited}{cors}{compress}")
+    let traced = rule.treatment.traced;
+    let traced = traced.map_or(String::new(), |percent| format!(", {percent}% begin a trace"));
+    format!("{what}{edited}{cors}{compress}{traced}")
 }
 
 fn path(path: &PathMatch) -> String {

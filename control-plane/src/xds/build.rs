@@ -25,6 +25,7 @@ pub mod http;
 pub mod listener;
 pub mod route;
 pub mod tls;
+mod tracing;
 
 /// Whom resources are built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

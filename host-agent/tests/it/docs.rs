@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use host_agent::config::RawConfig;
+use host_agent::traces::config::RawTail;
 use serde_json::Value;
 
 const BEGIN: &str = "<!-- generated: begin -->\n";
@@ -78,6 +79,11 @@ fn every_struct() -> BTreeMap<String, Vec<Field>> {
     all
 }
 
+/// The struct of a field that is a table, may be one, or may be several.
+fn inner(kind: &str) -> &str {
+    kind.trim_start_matches("Vec<").trim_start_matches("Option<").trim_end_matches('>')
+}
+
 /// Writes the table of a struct, and those below it. `defaults` is `None` for what may be there several times.
 fn table(
     path: &str,
@@ -89,7 +95,7 @@ fn table(
 ) {
     let fields = structs.get(kind).unwrap_or_else(|| panic!("no struct {kind} for [{path}]"));
     let is_table = |field: &Field| {
-        let inner = field.kind.trim_start_matches("Vec<").trim_end_matches('>');
+        let inner = inner(&field.kind);
         structs.contains_key(inner) && (inner.starts_with("Raw") || inner == "LogConfig")
     };
     if let Some(object) = defaults.and_then(Value::as_object) {
@@ -116,11 +122,14 @@ fn table(
     }
     for field in fields.iter().filter(|field| is_table(field)) {
         let below = [path, &field.name].join(".").trim_start_matches('.').to_owned();
-        let inner = field.kind.trim_start_matches("Vec<").trim_end_matches('>');
-        let is_list = inner != field.kind;
+        let inner = inner(&field.kind);
+        let is_list = field.kind.starts_with("Vec<");
         let name = if is_list { format!("[[{below}]]") } else { format!("[{below}]") };
         let heading = format!("\n### `{name}`\n\n{}\n\n", field.doc);
         let defaults = defaults.map(|defaults| &defaults[&field.name]).filter(|_| !is_list);
+        // What is absent unless it is written has defaults all the same, once it is.
+        let tail = serde_json::to_value(RawTail::default()).unwrap();
+        let defaults = if inner == "RawTail" { Some(&tail) } else { defaults };
         table(&below, &heading, inner, defaults, structs, text);
     }
 }

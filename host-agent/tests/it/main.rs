@@ -10,3 +10,4 @@
 mod docs;
 mod instances;
 mod relay;
+mod traces;

@@ -49,6 +49,9 @@ pub struct NodeMetadata {
     /// The host's address as reachable from the proxy (the host-agent listens there).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<IpAddr>,
+    /// Port of the host's agent at `host` for spans: with it the proxy traces, through its static cluster `host-agent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<u16>,
     /// What it fronts; empty for an egress-only proxy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<NodeService>,
@@ -168,6 +171,9 @@ impl NodeMetadata {
             }
             ProxyRole::Sidecar => {}
         }
+        if self.agent.is_some() && self.host.is_none() {
+            return fail("`agent` is a port at `host`, which is missing");
+        }
         let mut names = std::collections::BTreeSet::new();
         let mut ports = std::collections::BTreeSet::new();
         for service in &self.services {
@@ -229,6 +235,7 @@ mod tests {
                 role: ProxyRole::Sidecar,
                 bind: unspecified(),
                 host: None,
+                agent: None,
                 services: vec![NodeService {
                     name: "orders".parse().unwrap(),
                     inbound: 10000,

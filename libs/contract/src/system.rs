@@ -63,6 +63,9 @@ pub struct SystemDocument {
     /// Whether answers are compressed for clients that accept it, for the routes below that do not say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compress: bool,
+    /// How many requests begin a trace: of clients at the Router, and of its services' own calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
     /// While it is there, the Router answers 503 with it in the System's place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<Maintenance>,
@@ -116,6 +119,15 @@ pub struct Canary {
     /// The header whose presence asks for a canary. Absent: `x-mesh-track: canary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
+}
+
+/// How many requests begin a trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tracing {
+    /// Of requests that belong to no trace yet, 0 to 100. Who begins a trace decides for all of its way.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: u32,
 }
 
 /// What clients are told while a System is closed for work on it.

@@ -6,6 +6,7 @@
 //! | [`paths`] | a request along each path through the mesh, and what each must answer |
 //! | [`moves`] | moves, scaling and a killed control plane under load, and the same without draining |
 //! | [`token`] | tokens of the demo's identity provider |
+//! | [`trace`] | one request's spans as a tree |
 //! | [`metrics`] | one address for the metrics of all |
 //! | [`checks`] | the table at the end |
 //!
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use comfy_table::{Table, presets};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::collector::Collector;
 use crate::parts::Parts;
 use crate::placer::Allocation;
 use crate::world::{World, WorldOptions};
@@ -28,6 +30,7 @@ pub mod metrics;
 pub mod moves;
 pub mod paths;
 pub mod token;
+pub mod trace;
 
 use checks::Checks;
 
@@ -77,7 +80,9 @@ pub async fn run(options: DemoOptions) -> Result<bool, LabError> {
 
 async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
     let parts = options.parts.clone().map_or_else(Parts::find, Ok)?;
+    let spans = Collector::start_at(trace::store(options.router_port)).await?;
     let wanted = WorldOptions {
+        spans_to: Some(spans.address()),
         has_agent: true,
         router_port: Some(options.router_port),
         sotw: options.sotw,
@@ -103,6 +108,7 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
         let mut checks = Checks::default();
         println!("Asking along every path …");
         paths::check(&world, key.as_deref(), &mut checks).await;
+        traced(&world, &spans, &mut checks).await;
         metrics::check(&world, &mut checks).await;
         println!("Moving, scaling and killing under load, about 20 s …");
         moves::check(&mut world, &mut checks).await;
@@ -112,6 +118,17 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
     }
     println!("{}", invitation(&world, &wanted.parts, key.as_deref(), options.router_port));
     std::future::pending().await
+}
+
+/// Who sent a span is known from Consul only.
+async fn traced(world: &World, spans: &Collector, checks: &mut Checks) {
+    let what = "one trace spans two Systems (meshctl demo trace)";
+    if world.consul().is_none() {
+        return checks.skip(what, "the agent knows no instances without a Consul");
+    }
+    let seen = trace::follow(world.router_address(), spans.address()).await;
+    let seen = seen.map(|tree| tree.lines().next().unwrap_or_default().to_owned());
+    checks.record(what, seen.map_err(|error| crate::chain(&error)));
 }
 
 fn instances(world: &World) -> Table {
@@ -172,6 +189,8 @@ fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16) -> Str
 {pages}  With a token, and with an API key (without them: 401):
     curl -H \"Authorization: Bearer $({meshctl} demo token)\" {router}/trading/customers/7
 {key}
+  A request's spans, from the Router to the other System's sidecar:
+    {meshctl} demo trace --router-port {port}
   A System that lets nobody in yet:
     curl {router}/research/
   What the control planes know:

@@ -47,6 +47,10 @@ pub struct ProxySpec {
     pub bind: IpAddr,
     /// The host's address as the proxy reaches it.
     pub host: Option<IpAddr>,
+    /// Port of the host's agent for spans.
+    pub agent: Option<u16>,
+    /// Loopback ports at which the application finds the agent.
+    pub spans: Vec<u16>,
     /// Port of the statistics listener.
     pub stats: Option<u16>,
     /// Port of the admin interface, on loopback.
@@ -82,6 +86,10 @@ impl ProxySpec {
         flag("upstreams", self.upstreams.clone());
         flag("bind", Some(self.bind.to_string()));
         flag("host", self.host.map(|ip| ip.to_string()));
+        flag("agent", self.agent.map(|port| port.to_string()));
+        for port in &self.spans {
+            flag("spans", Some(port.to_string()));
+        }
         flag("stats", self.stats.map(|port| port.to_string()));
         flag("admin", Some(self.admin.to_string()));
         let xds: Vec<String> = self.xds.iter().map(ToString::to_string).collect();

@@ -18,6 +18,8 @@ pub struct AgentOptions {
     pub consul: Option<String>,
     /// Exporters that Consul does not know of: job and address of their `/metrics`.
     pub exporters: Vec<(String, SocketAddr)>,
+    /// Where spans go, by OTLP over gRPC; `None`: it takes none.
+    pub spans_to: Option<SocketAddr>,
 }
 
 /// A running agent.
@@ -27,6 +29,7 @@ pub struct HostAgent {
     client: Client,
     admin: SocketAddr,
     relay: SocketAddr,
+    spans: Option<SocketAddr>,
 }
 
 impl HostAgent {
@@ -41,6 +44,7 @@ impl HostAgent {
         let listen =
             || Ok::<_, LabError>(SocketAddr::from((Ipv4Addr::LOCALHOST, ports::reserve()?)));
         let (admin, relay) = (listen()?, listen()?);
+        let spans = options.spans_to.map(|_| listen()).transpose()?;
         let instances = match &options.consul {
             Some(address) => format!("[consul]\naddress = {address:?}\n"),
             None => {
@@ -51,6 +55,9 @@ impl HostAgent {
             instances,
             format!("[admin]\nlisten = \"{admin}\"\n"),
             relay_table(relay, &options.exporters),
+            spans.zip(options.spans_to).map_or_else(String::new, |(spans, to)| {
+                traces_table(spans, to, &dir.join("spans"))
+            }),
         ]
         .concat();
         let config = dir.join("host-agent.toml");
@@ -58,7 +65,18 @@ impl HostAgent {
             .map_err(LabError::io(format!("write {}", config.display())))?;
         let program = Program::new("host-agent", binary)
             .args(["run".to_owned(), format!("--config={}", config.display())]);
-        Ok(Self { process: Process::start(&program, &dir)?, client: Client::new(), admin, relay })
+        Ok(Self {
+            process: Process::start(&program, &dir)?,
+            client: Client::new(),
+            admin,
+            relay,
+            spans,
+        })
+    }
+
+    /// Where it takes spans, in every form.
+    pub const fn spans(&self) -> Option<SocketAddr> {
+        self.spans
     }
 
     /// Where it serves the metrics of the host.
@@ -100,4 +118,12 @@ fn relay_table(listen: SocketAddr, exporters: &[(String, SocketAddr)]) -> String
         format!("[[relay.static]]\njob = {job:?}\nurl = \"http://{address}/metrics\"\n")
     });
     format!("[relay]\nlisten = \"{listen}\"\n{}", exporters.collect::<String>())
+}
+
+/// `[traces]` of its configuration.
+fn traces_table(listen: SocketAddr, to: SocketAddr, queue: &Path) -> String {
+    format!(
+        "[traces]\nlisten = [\"{listen}\"]\n[traces.queue]\nfolder = {queue:?}\n\
+         [[traces.back_ends]]\nname = \"store\"\nurl = \"grpc://{to}\"\n"
+    )
 }

@@ -49,6 +49,8 @@ pub struct Placer {
     pub xds: Vec<SocketAddr>,
     /// Whether proxies speak state of the world in place of delta.
     pub sotw: bool,
+    /// Port of the host's agent for spans; `None`: nothing is traced.
+    pub agent: Option<u16>,
     /// The host whose pairs live in namespaces; `None`: host mode, on loopback.
     pub network: Option<Network>,
 }
@@ -63,6 +65,7 @@ struct Ports {
     stats: u16,
     admin: u16,
     app_admin: u16,
+    spans: Vec<u16>,
 }
 
 impl Placer {
@@ -173,7 +176,18 @@ impl Placer {
             let (ingress, stats, admin, app_admin) = (10001, 9102, 9901, 8081);
             return Ok((
                 Some(netns),
-                Ports { ip, bind, inbound, app, egress, ingress, stats, admin, app_admin },
+                Ports {
+                    ip,
+                    bind,
+                    inbound,
+                    app,
+                    egress,
+                    ingress,
+                    stats,
+                    admin,
+                    app_admin,
+                    spans: self.agent.map_or_else(Vec::new, |_| vec![4317, 4318, 9411]),
+                },
             ));
         }
         let ip = Ipv4Addr::LOCALHOST;
@@ -187,6 +201,8 @@ impl Placer {
             stats: ports::reserve()?,
             admin: ports::reserve()?,
             app_admin: ports::reserve()?,
+            // Each port is for every protocol.
+            spans: self.agent.map(|_| ports::reserve()).transpose()?.into_iter().collect(),
         };
         Ok((None, ports))
     }
@@ -205,7 +221,7 @@ impl Placer {
         match &spec.application {
             Application::None => Ok(None),
             Application::Service(program) => Ok(Some(
-                Program::new(name, program)
+                told_of_spans(Program::new(name, program), ports)
                     .args([format!("--listen={listen}"), format!("--egress=http://{egress}")])
                     .args([format!("--instance={}", short(id))])
                     .args(spec.args.iter().cloned()),
@@ -249,6 +265,8 @@ impl Placer {
             upstreams: spec.upstreams.clone(),
             bind: IpAddr::V4(ports.bind),
             host: Some(IpAddr::V4(host)),
+            agent: self.agent,
+            spans: ports.spans.clone(),
             stats: Some(ports.stats),
             admin: ports.admin,
             xds: self.xds.clone(),
@@ -265,6 +283,16 @@ impl Placer {
         let probe = async || probe(&client, address, &check).await;
         let late = allocation.envoy.process().until(&what, PASSING_DEADLINE, probe).await;
         allocation.app.as_mut().map_or(Ok(()), Process::check).and(late)
+    }
+}
+
+/// In a namespace of its own an application finds the agent at the usual ports; else it is told where.
+fn told_of_spans(program: Program, ports: &Ports) -> Program {
+    match ports.spans.as_slice() {
+        [port] => program
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"))
+            .env("OTEL_EXPORTER_ZIPKIN_ENDPOINT", format!("http://127.0.0.1:{port}/api/v2/spans")),
+        _ => program,
     }
 }
 

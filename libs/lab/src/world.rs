@@ -45,6 +45,8 @@ pub struct WorldOptions {
     pub bridge: bool,
     /// Whether the host has its agent. Not with `bridge`.
     pub has_agent: bool,
+    /// Where the spans of the host's agent go; `None`: it takes none.
+    pub spans_to: Option<SocketAddr>,
     /// Sidecars that reach more services ask for clusters as they need them; `None`: the control plane's own limit.
     pub on_demand_above: Option<usize>,
 }
@@ -62,6 +64,7 @@ impl WorldOptions {
             sotw: false,
             bridge: false,
             has_agent: false,
+            spans_to: None,
             on_demand_above: None,
         }
     }
@@ -122,6 +125,7 @@ impl World {
         try_join_all(control_planes.iter_mut().map(ControlPlane::wait_ready)).await?;
         let host_agent = start::host_agent(options, &backend, &control_planes).await?;
         let placer = Placer {
+            agent: host_agent.as_ref().and_then(HostAgent::spans).map(|spans| spans.port()),
             parts: options.parts.clone(),
             dir: options.dir.clone(),
             xds: control_planes.iter().map(ControlPlane::xds).collect(),

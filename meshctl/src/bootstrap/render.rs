@@ -1,9 +1,11 @@
-//! The Envoy bootstrap as a value: node, admin, ADS, and the two static clusters and one listener it needs.
+//! The Envoy bootstrap as a value: node, admin, ADS, and the static clusters and listeners it needs.
 //!
 //! In: a checked [`Spec`]. Out: JSON, which Envoy reads as YAML too. Called by [`super::run`].
 //!
 //! **Invariants**: no deprecated field of Envoy 1.40; the admin interface is bound to loopback and reached from outside
 //! only through two exact paths; nothing here depends on the mesh's state.
+
+use std::net::IpAddr;
 
 use contract::node::NodeMetadata;
 use serde_json::{Value, json};
@@ -24,6 +26,8 @@ pub struct Spec {
     pub mesh: NodeMetadata,
     /// Port of the statistics listener.
     pub stats: Option<u16>,
+    /// Loopback ports at which the application finds the host's agent.
+    pub spans: Vec<u16>,
     /// Loopback port of the admin interface.
     pub admin: u16,
     /// xDS addresses of the control planes; at least one.
@@ -37,8 +41,11 @@ pub struct Spec {
 /// # Errors
 /// When the metadata has no JSON form, which its type excludes.
 pub fn bootstrap(spec: &Spec) -> Result<Value, serde_json::Error> {
-    let listeners: Vec<Value> =
+    let mut listeners: Vec<Value> =
         spec.stats.map(|port| statistics_listener(spec, port)).into_iter().collect();
+    listeners.extend(spec.spans.iter().map(|port| spans_listener(spec, *port)));
+    let mut clusters = vec![control_plane(&spec.control_planes), envoy_admin(spec.admin)];
+    clusters.extend(spec.mesh.host.zip(spec.mesh.agent).map(|(host, port)| host_agent(host, port)));
     Ok(json!({
         "node": {
             "id": spec.id,
@@ -51,7 +58,7 @@ pub fn bootstrap(spec: &Spec) -> Result<Value, serde_json::Error> {
         },
         "dynamic_resources": dynamic_resources(spec.is_sotw),
         "static_resources": {
-            "clusters": [control_plane(&spec.control_planes), envoy_admin(spec.admin)],
+            "clusters": clusters,
             "listeners": listeners,
         },
         "overload_manager": {
@@ -126,6 +133,68 @@ fn envoy_admin(port: u16) -> Value {
             "cluster_name": "envoy-admin",
             "endpoints": [{ "lb_endpoints": [endpoint("127.0.0.1", port)] }],
         },
+    })
+}
+
+/// Where spans go: the agent speaks HTTP/2 for every protocol that it takes.
+fn host_agent(host: IpAddr, port: u16) -> Value {
+    json!({
+        "name": "host-agent",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "load_assignment": {
+            "cluster_name": "host-agent",
+            "endpoints": [{ "lb_endpoints": [endpoint(&host.to_string(), port)] }],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {
+                    "http2_protocol_options": {
+                        "connection_keepalive": { "interval": "30s", "timeout": "5s" },
+                    },
+                },
+            },
+        },
+    })
+}
+
+/// The agent on the application's loopback. Whose spans they are is written here, whatever the application says.
+fn spans_listener(spec: &Spec, port: u16) -> Value {
+    json!({
+        "name": format!("spans:{port}"),
+        "address": socket_address("127.0.0.1", port),
+        "traffic_direction": "OUTBOUND",
+        "filter_chains": [{
+            "filters": [{
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                    "stat_prefix": "spans",
+                    "route_config": {
+                        "name": "spans",
+                        "request_headers_to_add": [{
+                            "header": { "key": "x-mesh-instance", "value": spec.id.replace('%', "%%") },
+                            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                        }],
+                        "virtual_hosts": [{
+                            "name": "spans",
+                            "domains": ["*"],
+                            "routes": [{
+                                "match": { "prefix": "/" },
+                                "route": { "cluster": "host-agent", "timeout": "30s" },
+                            }],
+                        }],
+                    },
+                    "http_filters": [{
+                        "name": "envoy.filters.http.router",
+                        "typed_config": {
+                            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                        },
+                    }],
+                },
+            }],
+        }],
     })
 }
 

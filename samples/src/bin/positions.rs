@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -15,6 +15,7 @@ use samples::quotes::GetQuoteRequest;
 use samples::quotes::quotes_client::QuotesClient;
 use samples::{Flags, log_request, told_to_stop};
 use serde_json::json;
+use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
 /// The service's name in the mesh: the sidecar finds the way by this authority.
@@ -44,8 +45,18 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn positions(State(app): State<Arc<App>>, Path(account): Path<String>) -> Response {
-    let request = GetQuoteRequest { symbol: "ACME".to_owned() };
+/// The trace that the request belongs to is passed on, as every application does that takes part in traces.
+async fn positions(
+    State(app): State<Arc<App>>,
+    Path(account): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let mut request = Request::new(GetQuoteRequest { symbol: "ACME".to_owned() });
+    if let Some(trace) =
+        headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok())
+    {
+        request.metadata_mut().insert("traceparent", trace);
+    }
     let by = &app.flags.instance;
     match app.quotes.clone().get_quote(request).await {
         Ok(quote) => {

@@ -28,7 +28,7 @@ use crate::mesh::{
 };
 use crate::xds::build::endpoint::socket_address;
 use crate::xds::build::{
-    access_log, cluster, duration, encode, filters, no, number, pack, route, tls, yes,
+    access_log, cluster, duration, encode, filters, no, number, pack, route, tls, tracing, yes,
 };
 use crate::xds::resources::{Encoded, ResourceType};
 
@@ -54,12 +54,14 @@ pub(super) struct Serving<'a> {
     pub(super) checkpoint: Option<&'a Checkpoint>,
     /// Whether requests wait for clusters that the proxy has yet to ask for.
     pub(super) waits: bool,
+    /// Whether spans go to the host's agent.
+    pub(super) is_traced: bool,
 }
 
 impl Serving<'static> {
     /// Over TCP, with nothing to check or to wait for.
-    const fn plain(faces: Faces) -> Self {
-        Self { faces, transport: &Transport::Plain, checkpoint: None, waits: false }
+    const fn plain(faces: Faces, is_traced: bool) -> Self {
+        Self { faces, transport: &Transport::Plain, checkpoint: None, waits: false, is_traced }
     }
 }
 
@@ -73,7 +75,8 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
                 Protocol::Http | Protocol::Http2 | Protocol::Grpc => {
                     let table = route::inbound(&view.name, target.clone());
                     let routes = RouteSpecifier::RouteConfig(table);
-                    http_filter(&view.name, routes, &Serving::plain(Faces::Proxies))
+                    let serving = Serving::plain(Faces::Proxies, view.is_traced);
+                    http_filter(&view.name, routes, &serving)
                 }
             };
             (filter, TrafficDirection::Inbound, vec![target])
@@ -81,7 +84,7 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
         ListenerKind::ToHttps(port) => {
             let faces = Faces::Clients { trusted_hops: 0 };
             let routes = RouteSpecifier::RouteConfig(route::to_https(&view.name, *port));
-            let filter = http_filter(&view.name, routes, &Serving::plain(faces));
+            let filter = http_filter(&view.name, routes, &Serving::plain(faces, false));
             (filter, TrafficDirection::Inbound, vec![])
         }
         ListenerKind::Routed { table, faces, transport, checkpoint } => {
@@ -97,7 +100,8 @@ pub fn listener(view: &ListenerView, waits: bool) -> Arc<Encoded> {
             let checkpoint = checkpoint.as_deref();
             let app = checkpoint.and_then(|checkpoint| checkpoint.app.clone());
             let clusters = app.into_iter().map(|app| Target::App(app).to_string()).collect();
-            let serving = Serving { faces: *faces, transport, checkpoint, waits };
+            let is_traced = view.is_traced;
+            let serving = Serving { faces: *faces, transport, checkpoint, waits, is_traced };
             (http_filter(&view.name, routes, &serving), direction, clusters)
         }
         ListenerKind::Tcp { target } => {
@@ -228,6 +232,7 @@ fn http_filter(listener: &str, routes: RouteSpecifier, serving: &Serving<'_>) ->
         route_specifier: Some(routes),
         http_filters: filters::chain(serving, is_ingress),
         access_log: access_log::http(listener),
+        tracing: serving.is_traced.then(tracing::of_listener),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: "websocket".to_owned(),
             ..Default::default()

@@ -40,7 +40,7 @@ use crate::mesh::{
     Action, CALLER_SERVICE, CALLER_SYSTEM, Caller, FORWARDED_PREFIX, Forward, RetryPolicy, Rewrite,
     RouteRule, RouteTable, Target, VirtualHost,
 };
-use crate::xds::build::{duration, encoded, filters, no, number, pack};
+use crate::xds::build::{duration, encoded, filters, no, number, pack, tracing};
 use crate::xds::resources::{Encoded, ResourceName, ResourceType};
 
 mod matched;
@@ -199,6 +199,7 @@ fn route(rule: &RouteRule) -> Vec<u8> {
         response_headers_to_add: answered,
         response_headers_to_remove: taken_out,
         metadata: filters::refusals::metadata(rule),
+        tracing: rule.treatment.traced.map(tracing::of_route),
         ..Default::default()
     };
     joined(&message, &FilterSettings { typed_per_filter_config: filters::of_rule(rule) })

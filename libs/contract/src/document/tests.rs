@@ -255,7 +255,7 @@ fn one_wrong_part_hides_no_problem_of_another() {
     check(
         "colour: red\nroutes:\n- {match: {prefix: a}, to: b}\n- {to: b}\ncallers: [trading, 7]\n",
         &[
-            "3: colour: unknown key; known here: auth, callers, compress, cors, default_auth, external, hosts, kind, limits, maintenance, name, routes, services, tracks",
+            "3: colour: unknown key; known here: auth, callers, compress, cors, default_auth, external, hosts, kind, limits, maintenance, name, routes, services, tracing, tracks",
             "5: routes[0].match.prefix: a path begins with /",
             "6: routes[1].match: is missing",
             "7: callers[0]: the System itself needs no leave: its services call each other",

@@ -24,6 +24,7 @@ auth:
       jwks: {inline: '{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","kid":"demo","x":"-kFCY7uW8H4_cc3_8Zm7w9-maaUNYp-oIX9a0sGDTm8"}]}'}
   partners: {api_key: {header: x-api-key, keys: mesh/keys/trading}}
 default_auth: none
+tracing: {percent: 100}
 routes:
 - {match: {prefix: /v1}, to: quotes, convert: {grpc: [quotes.v1.Quotes]}}
 - {match: {prefix: /customers}, to: orders, rewrite: /orders, auth: customers}
@@ -42,6 +43,7 @@ name: portfolio
 hosts: [portfolio.example.com]
 callers: []
 default_auth: none
+tracing: {percent: 100}
 ",
     ),
 ];

@@ -52,8 +52,9 @@ pub(super) async fn host_agent(
     };
     let exporters =
         control_planes.iter().map(|one| ("control-plane".to_owned(), one.admin())).collect();
+    let wanted = AgentOptions { consul, exporters, spans_to: options.spans_to };
     let binary = options.parts.our("host-agent")?;
-    let mut agent = HostAgent::start(&binary, &options.dir, &AgentOptions { consul, exporters })?;
+    let mut agent = HostAgent::start(&binary, &options.dir, &wanted)?;
     agent.wait_ready().await?;
     Ok(Some(agent))
 }
@@ -114,6 +115,8 @@ pub(super) async fn router(placer: &Placer, setup: &RouterSetup) -> Result<Envoy
         host: Some(IpAddr::V4(
             placer.network.as_ref().map_or(Ipv4Addr::LOCALHOST, Network::host_address),
         )),
+        agent: placer.agent,
+        spans: Vec::new(),
         stats: Some(ports::reserve()?),
         admin,
         xds: placer.xds.clone(),

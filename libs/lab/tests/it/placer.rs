@@ -24,6 +24,7 @@ fn placer(parts: &Parts, dir: &TempDir, network: Option<Network>) -> Placer {
         dir: dir.path().to_owned(),
         xds: vec![nobody],
         sotw: false,
+        agent: None,
         network,
     }
 }

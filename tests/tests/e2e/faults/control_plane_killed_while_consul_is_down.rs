@@ -77,6 +77,8 @@ async fn fresh_proxy(scene: &Scene) -> (Envoy, SocketAddr) {
         upstreams: None,
         bind: [127, 0, 0, 1].into(),
         host: None,
+        agent: None,
+        spans: Vec::new(),
         stats: None,
         admin,
         xds: scene.world.control_planes.iter().map(ControlPlane::xds).collect(),

@@ -43,6 +43,11 @@ test: setup build ## Set up what is missing and run every test once, against rea
 	@$(PARTS); $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
 	@$(MAKE) --no-print-directory test-fuzz
 
+.PHONY: test-full
+test-full: setup build ## The whole matrices: as `make test`, and 50 kills of the host agent; before a release
+	@$(PARTS); export AYATORI_KILLS=50; $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
+	@$(MAKE) --no-print-directory test-fuzz
+
 .PHONY: test-unit
 test-unit: ## Tests that need nothing but this checkout; those that need real parts say SKIP
 	@$(CARGO) test --workspace --exclude e2e --exclude lab $(TEST_FLAGS) $(SHOW)
@@ -86,6 +91,10 @@ bench-gateway: setup-demo ## Measure the API gateway beside Envoy's transcoder a
 	@$(CARGO) build --release -p api-gateway -p bench
 	@$(PARTS); exec target/release/fleet gateway
 
+.PHONY: bench-logs
+bench-logs: setup ## Measure the host-agent's logs: catching up with a journal, and a steady stream; needs root
+	@$(CARGO) build --release -p host-agent -p bench
+	@$(PARTS); exec target/release/fleet logs
 .PHONY: bench-traces
 bench-traces: setup ## Measure spans through the host's agent beside rotel
 	@$(CARGO) build --release -p host-agent -p bench

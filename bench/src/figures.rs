@@ -2,8 +2,8 @@
 //!
 //! In: [`Figure`]s from the scenarios. Out: a table for people, JSON for machines.
 //!
-//! **Invariants**: a figure is complete in itself: unit, goal and method stand with the value. Smaller is better where
-//! there is a goal.
+//! **Invariants**: a figure is complete in itself: unit, goal and method stand with the value. Smaller is better, but where
+//! the figure is a rate (`…/s`).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub struct Figure {
     pub unit: &'static str,
     /// The value.
     pub value: f64,
-    /// The value must be at most this.
+    /// The value must be at most this, or at least, for a rate (`…/s`).
     pub goal: Option<f64>,
     /// Whether it is.
     pub met: Option<bool>,
@@ -62,6 +62,14 @@ impl Figure {
         self
     }
 
+    /// With the goal of at least `goal`.
+    #[must_use]
+    pub fn at_least(mut self, goal: f64) -> Self {
+        self.goal = Some(rounded(goal));
+        self.met = Some(self.value >= goal);
+        self
+    }
+
     /// Puts a peer's value beside.
     pub fn beside(&mut self, peer: &str, value: f64) {
         let ratio = if self.value > 0.0 { rounded(value / self.value) } else { 0.0 };
@@ -94,7 +102,10 @@ pub fn table(figures: &[Figure]) -> String {
             figure.name.clone(),
             figure.value.to_string(),
             figure.unit.to_owned(),
-            figure.goal.map_or_else(String::new, |goal| format!("<= {goal}")),
+            figure.goal.map_or_else(String::new, |goal| match figure.unit.ends_with("/s") {
+                true => format!(">= {goal}"),
+                false => format!("<= {goal}"),
+            }),
             match figure.met {
                 Some(true) => "met".to_owned(),
                 Some(false) => "MISSED".to_owned(),

@@ -1,4 +1,4 @@
-//! Measures an xDS control plane with thousands of simulated Envoys and a real Consul, and the API gateway.
+//! Measures an xDS control plane with thousands of simulated Envoys and a real Consul, the API gateway, and the host-agent's logs.
 //!
 //! In: a scenario and its size. Out: figures. `fleet` is the program; `docs/benchmarks.md` says how to read them.
 //!
@@ -9,6 +9,7 @@
 //! | [`consul`], [`contender`], [`usage`] | the real parts, and what they cost |
 //! | [`stage`], [`scenario`], [`plan`] | what is measured |
 //! | [`gateway`], [`echo`] | the API gateway, and the service behind it |
+//! | [`logs`] | the host-agent's logs |
 //! | [`traces`] | spans through the host's agent |
 //! | [`relay`] | the host agent's relay of metrics |
 //! | [`figures`] | what came out |
@@ -23,6 +24,7 @@ pub mod figures;
 pub mod fleet;
 pub mod gateway;
 pub mod http2;
+pub mod logs;
 pub mod node;
 pub mod plan;
 pub mod proxy;

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use bench::contender::{self, Contender};
 use bench::figures::{self, Figure};
 use bench::gateway::{self, Part};
+use bench::logs;
 use bench::plan::{self, Scenario};
 use bench::relay;
 use bench::stage::Setup;
@@ -44,6 +45,8 @@ enum Command {
     Envoy(One),
     /// What proofs and conversion cost at a gateway; written to target/bench/gateway.json.
     Gateway(Gateway),
+    /// What it costs to bring a host's logs away; written to target/bench/logs.json.
+    Logs(logs::Size),
     /// How many spans a second of CPU carries through the host's agent; written to target/bench/traces.json.
     Traces(Traces),
     /// What a scrape of a host costs; written to target/bench/relay.json.
@@ -108,6 +111,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             return all("peers.json", &[Contender::Baseline, Contender::Debounced]).await;
         }
         Command::Gateway(gateway) => return measure_gateway(&gateway).await,
+        Command::Logs(size) => return measure_logs(size).await,
         Command::Traces(traces) => return measure_traces(&traces).await,
         Command::Relay { rounds } => return measure_relay(rounds).await,
         Command::Event(one) => (Scenario::Event(one.setup, one.events), one.contenders),
@@ -128,6 +132,15 @@ async fn measure_gateway(gateway: &Gateway) -> anyhow::Result<()> {
     let file = contender::output_dir()?.join("gateway.json");
     let round = Duration::from_millis(gateway.round_ms);
     let figures = gateway::measure(&gateway.parts, round).await?;
+    figures::write(&figures, &file)?;
+    println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
+    Ok(())
+}
+
+async fn measure_logs(size: logs::Size) -> anyhow::Result<()> {
+    let folder = contender::output_dir()?;
+    let file = folder.join("logs.json");
+    let figures = logs::measure(size, &folder).await?;
     figures::write(&figures, &file)?;
     println!("{}\n\nwritten to {}", figures::table(&figures), file.display());
     Ok(())

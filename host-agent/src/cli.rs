@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::logs::test_rules::command::TestRulesOptions;
+use crate::tail::TailOptions;
+
 /// Logs, traces and exporters of one host.
 #[derive(Debug, Parser)]
 #[command(
@@ -25,6 +28,17 @@ pub enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Show what is logged from now on, as it will be sent; needs no running agent. Ctrl-C ends it.
+    Tail {
+        /// Configuration file (TOML); without it, the defaults.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// What is shown.
+        #[command(flatten)]
+        options: TailOptions,
+    },
+    /// Show what rules make of entries, or run the configuration's tests of its rules.
+    TestRules(TestRulesOptions),
     /// Check a configuration file and print every problem with its key.
     CheckConfig {
         /// Configuration file (TOML).

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use consul::{ConsulConfig, RawConsul};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use service::config::{ConfigError, Problems, load};
 use service::logging::LogConfig;
 
 use crate::instances::{InstancesConfig, RawInstances};
+use crate::logs::config::{LogsConfig, RawLogs};
 use crate::relay::config::{RawRelay, RelayConfig};
 use crate::traces::config::{RawTraces, TracesConfig};
 
@@ -29,6 +31,8 @@ pub struct RawConfig {
     pub relay: RawRelay,
     /// The admin port: health, metrics, pages.
     pub admin: RawAdmin,
+    /// What is read, what becomes of it, and where it goes.
+    pub logs: RawLogs,
     /// Spans.
     pub traces: RawTraces,
 }
@@ -60,6 +64,8 @@ pub struct Config {
     pub relay: Option<RelayConfig>,
     /// The admin port.
     pub admin: SocketAddr,
+    /// Logs; without a destination none are read.
+    pub logs: Arc<LogsConfig>,
     /// Spans, if they are taken.
     pub traces: Option<TracesConfig>,
 }
@@ -75,9 +81,10 @@ impl Config {
         let consul = raw.consul.resolve(&mut problems);
         let instances = raw.instances.resolve(&mut problems);
         let relay = raw.relay.resolve(&mut problems);
+        let logs = Arc::new(raw.logs.resolve(&mut problems));
         let traces = raw.traces.resolve(&mut problems);
         let admin = raw.admin.listen;
-        let config = Self { log: raw.log, consul, instances, relay, admin, traces };
+        let config = Self { log: raw.log, consul, instances, relay, admin, logs, traces };
         problems.finish(file, Some(config))
     }
 }

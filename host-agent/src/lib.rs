@@ -21,4 +21,5 @@ pub mod instances;
 pub mod logs;
 pub mod relay;
 pub mod segments;
+pub mod tail;
 pub mod traces;

@@ -26,6 +26,16 @@
 //! **Absent**: searching, storing, metrics from logs; parsing of formats other than JSON.
 
 pub mod batch;
+pub mod config;
+pub mod deliver;
 pub mod entry;
+pub mod pipeline;
 pub mod position;
+pub mod read;
 pub mod record;
+pub mod route;
+pub mod shape;
+pub mod spool;
+pub mod store;
+pub mod supervise;
+pub mod test_rules;

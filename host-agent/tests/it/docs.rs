@@ -7,11 +7,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use host_agent::config::RawConfig;
+use host_agent::config::{Config, RawConfig};
+use host_agent::logs::deliver::config::{RawFile, RawForward, RawServer, RawTls};
+use host_agent::logs::deliver::metrics::DeliverMetrics;
+use host_agent::logs::pipeline::metrics::LogMetrics;
 use host_agent::traces::config::RawTail;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 
 const BEGIN: &str = "<!-- generated: begin -->\n";
+/// Where the table of conditions stands; the others refer to it.
+const CONDITIONS: &str = "logs.rules.when";
 const END: &str = "<!-- generated: end -->\n";
 
 fn root() -> PathBuf {
@@ -79,9 +86,24 @@ fn every_struct() -> BTreeMap<String, Vec<Field>> {
     all
 }
 
-/// The struct of a field that is a table, may be one, or may be several.
+/// The type of a value that may be there several times, by name, or not at all.
 fn inner(kind: &str) -> &str {
-    kind.trim_start_matches("Vec<").trim_start_matches("Option<").trim_end_matches('>')
+    let kind = kind.strip_prefix("BTreeMap<String, ").unwrap_or(kind);
+    let kind = kind.strip_prefix("Vec<").or(kind.strip_prefix("Option<")).unwrap_or(kind);
+    kind.trim_end_matches('>')
+}
+
+/// The defaults of tables that the default configuration does not have.
+fn default_of(kind: &str) -> Option<Value> {
+    let value = match kind {
+        "RawForward" => serde_json::to_value(RawForward::default()),
+        "RawServer" => serde_json::to_value(RawServer::default()),
+        "RawTls" => serde_json::to_value(RawTls::default()),
+        "RawFile" => serde_json::to_value(RawFile::default()),
+        "RawTail" => serde_json::to_value(RawTail::default()),
+        _ => return None,
+    };
+    Some(value.unwrap())
 }
 
 /// Writes the table of a struct, and those below it. `defaults` is `None` for what may be there several times.
@@ -93,6 +115,11 @@ fn table(
     structs: &BTreeMap<String, Vec<Field>>,
     text: &mut String,
 ) {
+    if kind == "RawWhen" && path != CONDITIONS {
+        text.push_str(heading);
+        text.push_str(&format!("Conditions, as in `[{CONDITIONS}]`.\n"));
+        return;
+    }
     let fields = structs.get(kind).unwrap_or_else(|| panic!("no struct {kind} for [{path}]"));
     let is_table = |field: &Field| {
         let inner = inner(&field.kind);
@@ -124,13 +151,14 @@ fn table(
         let below = [path, &field.name].join(".").trim_start_matches('.').to_owned();
         let inner = inner(&field.kind);
         let is_list = field.kind.starts_with("Vec<");
+        let is_named = field.kind.starts_with("BTreeMap<");
+        let below = if is_named { format!("{below}.NAME") } else { below };
         let name = if is_list { format!("[[{below}]]") } else { format!("[{below}]") };
         let heading = format!("\n### `{name}`\n\n{}\n\n", field.doc);
-        let defaults = defaults.map(|defaults| &defaults[&field.name]).filter(|_| !is_list);
-        // What is absent unless it is written has defaults all the same, once it is.
-        let tail = serde_json::to_value(RawTail::default()).unwrap();
-        let defaults = if inner == "RawTail" { Some(&tail) } else { defaults };
-        table(&below, &heading, inner, defaults, structs, text);
+        // What may be there several times, or not at all, has the defaults of its type.
+        let value = defaults.map(|defaults| &defaults[&field.name]);
+        let own = if inner == field.kind { value.cloned() } else { default_of(inner) };
+        table(&below, &heading, inner, own.as_ref(), structs, text);
     }
 }
 
@@ -139,7 +167,12 @@ fn the_configuration_s_documentation_is_current() {
     let defaults = serde_json::to_value(RawConfig::default()).unwrap();
     let mut made = String::new();
     table("", "", "RawConfig", Some(&defaults), &every_struct(), &mut made);
-    let file = root().join("docs/agent-config.md");
+    check_generated("docs/agent-config.md", &made);
+}
+
+/// Holds the part between the markers against what it must be.
+fn check_generated(document: &str, made: &str) {
+    let file = root().join(document);
     let text = std::fs::read_to_string(&file).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (committed, after) = rest.split_once(END).unwrap();
@@ -149,4 +182,41 @@ fn the_configuration_s_documentation_is_current() {
         return;
     }
     assert!(committed == made, "{} is not current; UPDATE_GOLDEN=1 rewrites it", file.display());
+}
+
+#[test]
+fn the_example_configuration_can_be_used() {
+    Config::read(Some(&root().join("host-agent/config.example.toml"))).unwrap();
+}
+
+/// Every metric of the logs part as a scrape shows it, with a series of each family.
+fn metrics() -> String {
+    let mut registry = Registry::default();
+    let (logs, deliver) = (LogMetrics::new(&mut registry), DeliverMetrics::new(&mut registry));
+    let pipeline = logs.pipeline("main");
+    pipeline.dropped("rule");
+    pipeline.lost("vacuumed", "journal", 1);
+    deliver.destination("main").server("127.0.0.1:24224");
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    let (mut help, mut kind) = (String::new(), String::new());
+    for line in text.lines() {
+        let word = |prefix| line.strip_prefix(prefix).and_then(|rest: &str| rest.split_once(' '));
+        if let Some((_, rest)) = word("# HELP ") {
+            help = rest.trim_end_matches('.').to_owned();
+        } else if let Some((_, rest)) = word("# TYPE ") {
+            kind = rest.to_owned();
+        } else if let Some((name, labels)) = line.split_once('{') {
+            let labels = labels.split("\",").filter_map(|label| label.split_once('='));
+            let labels: Vec<String> = labels.map(|(label, _)| format!("`{label}`")).collect();
+            table.push_str(&format!("| `{name}` | {kind} | {} | {help} |\n", labels.join(" ")));
+        }
+    }
+    table
+}
+
+#[test]
+fn the_metrics_of_logs_are_documented() {
+    check_generated("docs/logs.md", &metrics());
 }

@@ -7,7 +7,11 @@
     reason = "a test may fail where it stands"
 )]
 
+mod deliver;
 mod docs;
 mod instances;
+mod pipeline;
+mod read;
 mod relay;
+mod shape;
 mod traces;

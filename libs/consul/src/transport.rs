@@ -166,7 +166,8 @@ fn build_client(config: &ConsulConfig, idle: usize) -> Result<Client, ConfigErro
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .http2_keep_alive_while_idle(true);
     } else {
-        builder = builder.http1_only().pool_max_idle_per_host(idle.max(1));
+        // A host need not have a store of authorities for what is not encrypted.
+        builder = builder.http1_only().pool_max_idle_per_host(idle.max(1)).tls_certs_only([]);
     }
     if let Some(path) = &config.ca_file {
         let pem = read("CA file", path)?;

@@ -8,6 +8,7 @@
 //! | [`token`] | tokens of the demo's identity provider |
 //! | [`trace`] | one request's spans as a tree |
 //! | [`metrics`] | one address for the metrics of all |
+//! | [`logs`] | where the instances' lines arrive |
 //! | [`checks`] | the table at the end |
 //!
 //! Interactive, it shows what to try and keeps running until Ctrl-C; with [`DemoOptions::once`] it drives itself.
@@ -25,6 +26,7 @@ use crate::world::{World, WorldOptions};
 use crate::{LabError, ports};
 
 pub mod checks;
+pub mod logs;
 pub mod mesh;
 pub mod metrics;
 pub mod moves;
@@ -110,6 +112,7 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
         paths::check(&world, key.as_deref(), &mut checks).await;
         traced(&world, &spans, &mut checks).await;
         metrics::check(&world, &mut checks).await;
+        logs::check(&world, &mut checks).await;
         println!("Moving, scaling and killing under load, about 20 s …");
         moves::check(&mut world, &mut checks).await;
         world.stop().await?;
@@ -161,7 +164,12 @@ fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16) -> Str
         let relay = agent.relay();
         format!(
             "  Everything that Prometheus would scrape of this host, and how each scrape went:\n    \
-             curl http://{relay}/metrics\n    http://{relay}/targets\n"
+             curl http://{relay}/metrics\n    http://{relay}/targets\n  \
+             What the instances write, with their System and service: as it is sent, and where it arrives:\n    \
+             {} tail --config {}\n    tail -f {}\n",
+            parts.ours.join("host-agent").display(),
+            agent.config().display(),
+            agent.logs().display(),
         )
     });
     let router = format!("http://127.0.0.1:{port}");

@@ -1,7 +1,7 @@
 //! The host's agent: the built binary with a configuration of its own, on ports that stay the same for its whole life.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::Client;
@@ -20,7 +20,14 @@ pub struct AgentOptions {
     pub exporters: Vec<(String, SocketAddr)>,
     /// Where spans go, by OTLP over gRPC; `None`: it takes none.
     pub spans_to: Option<SocketAddr>,
+    /// Nomad's data directory, whose tasks' output is read; what is read goes to [`HostAgent::logs`].
+    pub nomad_data_dir: Option<PathBuf>,
+    /// Whether the machine's journal is read too: what [`JOURNAL_WRITER`] writes.
+    pub journal: bool,
 }
+
+/// The one whose lines in the machine's journal the lab's agent reads.
+pub const JOURNAL_WRITER: &str = "ayatori-lab";
 
 /// A running agent.
 #[derive(Debug)]
@@ -30,6 +37,8 @@ pub struct HostAgent {
     admin: SocketAddr,
     relay: SocketAddr,
     spans: Option<SocketAddr>,
+    logs: PathBuf,
+    config: PathBuf,
 }
 
 impl HostAgent {
@@ -51,7 +60,9 @@ impl HostAgent {
                 "[instances]\nconsul = false\nnode = \"lab\"\ndatacenter = \"lab\"\n".to_owned()
             }
         };
+        let logs = dir.join("logs.jsonl");
         let text = [
+            logs_tables(&dir, &logs, options),
             instances,
             format!("[admin]\nlisten = \"{admin}\"\n"),
             relay_table(relay, &options.exporters),
@@ -65,13 +76,8 @@ impl HostAgent {
             .map_err(LabError::io(format!("write {}", config.display())))?;
         let program = Program::new("host-agent", binary)
             .args(["run".to_owned(), format!("--config={}", config.display())]);
-        Ok(Self {
-            process: Process::start(&program, &dir)?,
-            client: Client::new(),
-            admin,
-            relay,
-            spans,
-        })
+        let process = Process::start(&program, &dir)?;
+        Ok(Self { process, client: Client::new(), admin, relay, spans, logs, config })
     }
 
     /// Where it takes spans, in every form.
@@ -82,6 +88,16 @@ impl HostAgent {
     /// Where it serves the metrics of the host.
     pub const fn relay(&self) -> SocketAddr {
         self.relay
+    }
+
+    /// Where the logs of the host's instances end: JSON lines.
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// Its health, metrics and pages.
@@ -110,6 +126,18 @@ impl HostAgent {
     pub async fn stop(&mut self) -> Result<(), LabError> {
         self.process.stop(STOP_GRACE).await.map(|_| ())
     }
+}
+
+/// `[logs]` of its configuration; nothing where nothing is to be read.
+fn logs_tables(dir: &Path, logs: &Path, options: &AgentOptions) -> String {
+    let Some(nomad) = &options.nomad_data_dir else { return String::new() };
+    let state = dir.join("state");
+    let journal = options.journal;
+    format!(
+        "[logs]\nstate_dir = {state:?}\n[logs.files]\nnomad_data_dir = {nomad:?}\n\
+         [logs.journal]\nenabled = {journal}\nmatches = [[\"SYSLOG_IDENTIFIER={JOURNAL_WRITER}\"]]\n\
+         [logs.destinations.lab.file]\npath = {logs:?}\n"
+    )
 }
 
 /// `[relay]` of its configuration.

@@ -6,7 +6,7 @@
 //! Unlike Nomad it never acts by itself: nothing is restarted or rescheduled.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use contract::node::ProxyRole;
@@ -89,6 +89,9 @@ impl Placer {
         let program = self.application(spec, name, &id, &ports, registry)?;
         let program = program.map(|program| program.in_netns(netns));
         let app = program.as_ref().map(|program| Process::start(program, &self.dir)).transpose()?;
+        if let Some(app) = &app {
+            nomad_log(&self.dir, &id, &spec.name, app.log())?;
+        }
         let mut allocation = Allocation {
             registration: registration(spec, &id, &ports, is_gateway),
             spec: spec.clone(),
@@ -313,6 +316,14 @@ async fn probe(client: &Client, address: SocketAddr, check: &Check) -> Result<()
             }
         }
     }
+}
+
+/// Shows an application's output where Nomad's `exec` driver has it, below `DIR/nomad`: the host's agent finds it there.
+fn nomad_log(dir: &Path, id: &str, task: &str, log: &Path) -> Result<(), LabError> {
+    let folder = dir.join(format!("nomad/alloc/{id}/alloc/logs"));
+    let step = || LabError::io(format!("link {} below {}", log.display(), folder.display()));
+    std::fs::create_dir_all(&folder).map_err(step())?;
+    std::fs::hard_link(log, folder.join(format!("{task}.stdout.0"))).map_err(step())
 }
 
 fn registration(spec: &ServiceSpec, id: &str, ports: &Ports, is_gateway: bool) -> Registration {

@@ -8,6 +8,7 @@ use contract::node::{ProxyRole, RouterTls};
 use super::{Backend, WorldOptions};
 use crate::consul::{Consul, ConsulOptions};
 use crate::control_plane::{ControlPlane, Source};
+use crate::demo::logs;
 use crate::envoy::{Envoy, ProxySpec};
 use crate::host_agent::{AgentOptions, HostAgent};
 use crate::netns::{NetNs, Network};
@@ -52,8 +53,18 @@ pub(super) async fn host_agent(
     };
     let exporters =
         control_planes.iter().map(|one| ("control-plane".to_owned(), one.admin())).collect();
-    let wanted = AgentOptions { consul, exporters, spans_to: options.spans_to };
     let binary = options.parts.our("host-agent")?;
+    // Made here, so that what tasks write from now on is read from its beginning.
+    let nomad = options.dir.join("nomad");
+    std::fs::create_dir_all(nomad.join("alloc"))
+        .map_err(LabError::io(format!("make the folder {}", nomad.display())))?;
+    let wanted = AgentOptions {
+        consul,
+        exporters,
+        nomad_data_dir: Some(nomad),
+        journal: logs::journal().is_ok(),
+        spans_to: options.spans_to,
+    };
     let mut agent = HostAgent::start(&binary, &options.dir, &wanted)?;
     agent.wait_ready().await?;
     Ok(Some(agent))

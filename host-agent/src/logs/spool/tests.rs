@@ -1,0 +1,115 @@
+//! The spool against torn files, a bound, a restart and a full disk.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::logs::batch::{Message, Progress};
+use crate::logs::position::SourcePosition;
+
+const BOUND: u64 = 1 << 20;
+
+fn batch(number: u64, size: usize) -> Batch {
+    let half = u32::try_from(size / 2).unwrap();
+    let message = Message {
+        tag: Arc::from("mesh.trading.orders"),
+        entries: Bytes::from(vec![b'x'; size]),
+        ends: vec![half, u32::try_from(size).unwrap()],
+    };
+    let position = SourcePosition { through: format!("i={number}"), open: vec!["i=1".into()] };
+    Batch {
+        number,
+        messages: vec![message],
+        progress: vec![
+            Progress { source: Arc::from("journal"), position: Some(position) },
+            Progress { source: Arc::from("file:gone"), position: None },
+        ],
+        writers: BTreeMap::from([(Arc::from("orders-1"), 2)]),
+        oldest_ns: Some(number),
+    }
+}
+
+fn without_records(batch: Batch) -> Batch {
+    Batch { messages: Vec::new(), ..batch }
+}
+
+#[test]
+fn batches_come_back_oldest_first_and_their_files_go_when_they_are_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, found) = Spool::open(folder.path(), BOUND, 4).unwrap();
+    assert_eq!(found, Found::default());
+    assert!(spool.is_empty() && spool.is_drained());
+    for number in 5..8 {
+        spool.append(&batch(number, 100)).unwrap();
+    }
+    assert_eq!(spool.take().unwrap(), Some(batch(5, 100)));
+    assert!(!spool.is_drained());
+    assert_eq!(spool.take().unwrap(), Some(batch(6, 100)));
+    assert_eq!(spool.take().unwrap(), Some(batch(7, 100)));
+    assert_eq!(spool.take().unwrap(), None);
+    assert!(spool.is_drained() && !spool.is_empty());
+    spool.delivered(6).unwrap();
+    assert!(!spool.is_empty());
+    spool.delivered(7).unwrap();
+    assert!(spool.is_empty());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn after_a_restart_what_is_not_delivered_is_there_and_a_torn_end_is_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(folder.path(), BOUND, 0).unwrap();
+    for number in 1..=3 {
+        spool.append(&batch(number, 50)).unwrap();
+    }
+    drop(spool);
+    let file = folder.path().join("00000000000000000001.spool");
+    let whole = fs::metadata(&file).unwrap().len();
+    for torn in 1..whole / 3 {
+        fs::copy(&file, folder.path().join("copy")).unwrap();
+        File::options().write(true).open(&file).unwrap().set_len(whole - torn).unwrap();
+        let (mut spool, found) = Spool::open(folder.path(), BOUND, 1).unwrap();
+        let expected = Found { batches: vec![without_records(batch(2, 50))], damaged: 1 };
+        assert_eq!(found, expected, "{torn} bytes torn off");
+        assert_eq!(spool.take().unwrap(), Some(batch(2, 50)));
+        spool.append(&batch(3, 50)).unwrap();
+        assert_eq!(spool.take().unwrap(), Some(batch(3, 50)));
+        fs::rename(folder.path().join("copy"), &file).unwrap();
+    }
+}
+
+#[test]
+fn a_flipped_bit_ends_what_is_readable_of_its_segment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(folder.path(), BOUND, 0).unwrap();
+    spool.append(&batch(1, 50)).unwrap();
+    spool.append(&batch(2, 50)).unwrap();
+    drop(spool);
+    let file = folder.path().join("00000000000000000001.spool");
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let (_, found) = Spool::open(folder.path(), BOUND, 0).unwrap();
+    assert_eq!(found, Found { batches: vec![without_records(batch(1, 50))], damaged: 1 });
+}
+
+#[test]
+fn over_its_bound_the_oldest_segment_gives_way_and_its_batches_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(folder.path(), 10_000, 0).unwrap();
+    let mut lost = Vec::new();
+    for number in 1..=30 {
+        spool.append(&batch(number, 400)).unwrap();
+        lost.extend(spool.give_way().unwrap());
+    }
+    assert!(spool.bytes() <= 10_000 && spool.bytes() > 8_000, "{}", spool.bytes());
+    let numbers: Vec<u64> = lost.iter().map(|batch| batch.number).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert_eq!(lost[0], without_records(batch(1, 400)));
+    let first = numbers.len() as u64 + 1;
+    assert_eq!(spool.take().unwrap(), Some(batch(first, 400)));
+}

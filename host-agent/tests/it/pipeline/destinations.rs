@@ -1,8 +1,9 @@
 //! Destinations do not know of each other.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lab::forward_receiver::Ack;
+use lab::forward_receiver::{Ack, Behaviour, ForwardReceiver};
 use lab::{ports, wait};
 
 use super::agent::{Agent, DEADLINE, Load, forward, journald, receiver, until_all};
@@ -12,12 +13,12 @@ async fn a_dead_destination_holds_up_no_other_and_gets_everything_when_it_is_bac
     let test = "a_dead_destination_holds_up_no_other_and_gets_everything_when_it_is_back";
     let folder = tempfile::tempdir().unwrap();
     let Some(journald) = journald(test, folder.path(), &[]).await else { return };
-    let (journald, alive, mut dead) = (Arc::new(journald), receiver().await, receiver().await);
-    dead.go_away().await;
-    let mute = receiver().await;
+    let (journald, alive, mute) = (Arc::new(journald), receiver().await, receiver().await);
+    // Kept for it, so that no other test's receiver gets what is meant for this one.
+    let dead = SocketAddr::from(([127, 0, 0, 1], ports::reserve().unwrap()));
     mute.set(|behaviour| behaviour.ack = Ack::Never);
-    let rest = [("alive", &alive), ("dead", &dead), ("mute", &mute)]
-        .map(|(name, receiver)| forward(name, receiver.address()))
+    let rest = [("alive", alive.address()), ("dead", dead), ("mute", mute.address())]
+        .map(|(name, address)| forward(name, address))
         .concat();
     let mut agent = Agent::start(folder.path(), &journald.journals(), &rest).await;
     let load = Load::start(&journald, 3_000);
@@ -44,7 +45,7 @@ async fn a_dead_destination_holds_up_no_other_and_gets_everything_when_it_is_bac
     })
     .await
     .unwrap();
-    dead.come_back().await.unwrap();
+    let dead = ForwardReceiver::start_on(dead, Behaviour::default()).await.unwrap();
     mute.set(|behaviour| behaviour.ack = Ack::EachChunk);
     assert_eq!(until_all(&dead, sent).await, 0);
     // Its first window came before it was heard of, and comes again.

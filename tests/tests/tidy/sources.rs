@@ -72,8 +72,9 @@ fn is_crate_root(path: &Path, packages: &[PathBuf]) -> bool {
 
 fn declared_module(line: &str) -> Option<&str> {
     let line = line.trim();
-    let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line);
-    line.strip_prefix("pub(super) ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';')
+    let restricted = line.strip_prefix("pub(").and_then(|rest| Some(rest.split_once(") ")?.1));
+    let line = restricted.or(line.strip_prefix("pub ")).unwrap_or(line);
+    line.strip_prefix("mod ")?.strip_suffix(';')
 }
 
 #[test]

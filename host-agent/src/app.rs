@@ -45,12 +45,16 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// When a port cannot be bound, the state directory cannot be had, or a task dies.
 pub fn run(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> {
     let level = service::logging::init(&config.log)?;
-    // The one TLS provider of the process; it fails only when one is installed already, which is as good.
+    install_tls();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(start(config, Reload { file, level }))
+}
+
+/// The one TLS provider of the process; it fails only when one is installed already, which is as good.
+fn install_tls() {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         warn!("A TLS provider was installed before");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(start(config, Reload { file, level }))
 }
 
 /// Shows what is logged from now on, until standard output is closed.
@@ -58,6 +62,7 @@ pub fn run(config: Config, file: Option<PathBuf>) -> anyhow::Result<()> {
 /// # Errors
 /// When nothing can be read or written.
 pub fn tail(config: Config, options: &TailOptions) -> anyhow::Result<()> {
+    install_tls();
     let client = ConsulClient::new(config.consul)?;
     let (follower, instances) = InstancesFollower::new(client, config.instances);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

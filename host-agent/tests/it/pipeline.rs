@@ -6,4 +6,5 @@ mod disk;
 mod journal;
 mod kill;
 mod reload;
+mod tail;
 mod unit;

@@ -96,8 +96,10 @@ bench-logs: setup ## Measure the host-agent's logs: catching up with a journal, 
 	@$(CARGO) build --release -p host-agent -p bench
 	@$(PARTS); exec target/release/fleet logs
 .PHONY: bench-traces
-bench-traces: setup ## Measure spans through the host's agent beside rotel
+bench-traces: setup ## Measure spans through the host's agent beside rotel and, with Go, the OpenTelemetry collector
 	@$(CARGO) build --release -p host-agent -p bench
+	@mkdir -p target/bench; if command -v go >/dev/null; then cd bench/otelcol && go build -mod=mod -buildvcs=false -o ../../target/bench/otelcol .; \
+	else echo "SKIP OpenTelemetry collector: no \`go\` on PATH; it is not measured beside the others"; fi
 	@$(PARTS); exec target/release/fleet traces
 
 .PHONY: bench-relay

@@ -1,4 +1,5 @@
-//! Measures how many spans a second of CPU carries through an agent: host-agent beside rotel, on the same requests.
+//! Measures how many spans a second of CPU carries through an agent: host-agent beside rotel and the OpenTelemetry collector, on
+//! the same requests.
 //!
 //! ```text
 //!  senders (OTLP by gRPC, requests made beforehand) ─▶ contender ─▶ OTLP by gRPC, gzip ─▶ a sink that counts spans

@@ -1,7 +1,7 @@
 //! Who is measured, and how each is started.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,6 +10,7 @@ use lab::ports;
 use lab::process::{Process, Program};
 use tokio::net::TcpStream;
 
+use crate::contender::output_dir;
 use crate::usage;
 
 /// A contender.
@@ -21,12 +22,15 @@ pub(super) enum Agent {
     OursWithoutSync,
     /// rotel: no disk.
     Rotel,
+    /// The OpenTelemetry collector (`bench/otelcol/`): no disk.
+    Collector,
 }
 
 impl Agent {
     pub(super) fn all() -> Vec<Self> {
         let rotel = real_part("rotel").map(|_| Self::Rotel);
-        [Self::Ours, Self::OursWithoutSync].into_iter().chain(rotel).collect()
+        let collector = collector().ok().filter(|binary| binary.exists()).map(|_| Self::Collector);
+        [Self::Ours, Self::OursWithoutSync].into_iter().chain(rotel).chain(collector).collect()
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -34,11 +38,12 @@ impl Agent {
             Self::Ours => "synchronised disk",
             Self::OursWithoutSync => "disk, not synchronised",
             Self::Rotel => "rotel",
+            Self::Collector => "OpenTelemetry collector",
         }
     }
 
     pub(super) const fn is_peer(self) -> bool {
-        matches!(self, Self::Rotel)
+        matches!(self, Self::Rotel | Self::Collector)
     }
 }
 
@@ -71,6 +76,12 @@ impl Running {
                     "--batch-max-size=8192".to_owned(),
                     "--batch-timeout=200ms".to_owned(),
                 ])
+            }
+            Agent::Collector => {
+                let config = folder.join("collector.yaml");
+                std::fs::write(&config, collector_config(address, sink))?;
+                Program::new("otelcol", &collector()?)
+                    .args([format!("--config={}", config.display())])
             }
             Agent::Ours | Agent::OursWithoutSync => {
                 let name = if agent == Agent::Ours { "ours" } else { "ours-without-sync" };
@@ -112,4 +123,20 @@ impl Running {
         self.process.stop(Duration::from_secs(12)).await?;
         Ok(())
     }
+}
+
+/// Where `make bench-traces` builds the collector, where there is Go.
+fn collector() -> anyhow::Result<PathBuf> {
+    Ok(output_dir()?.join("otelcol"))
+}
+
+/// Batches and compression as the others have them; it keeps up to a thousand batches in memory.
+fn collector_config(address: SocketAddr, sink: SocketAddr) -> String {
+    format!(
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: \"{address}\", max_recv_msg_size_mib: 16}}}}}}}}\n\
+         processors: {{batch: {{send_batch_size: 8192, send_batch_max_size: 8192, timeout: 200ms}}}}\n\
+         exporters: {{otlp_grpc: {{endpoint: \"{sink}\", compression: gzip, tls: {{insecure: true}}}}}}\n\
+         service:\n  telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}\n  \
+         pipelines: {{traces: {{receivers: [otlp], processors: [batch], exporters: [otlp_grpc]}}}}\n"
+    )
 }

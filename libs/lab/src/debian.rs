@@ -6,6 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::process::{Process, Program, run};
 use crate::{LabError, parts, wait};
 
@@ -15,9 +18,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A booted machine; it ends with its value.
 #[derive(Debug)]
 pub struct Debian {
-    /// Drops first: its group is the machine.
     _process: Process,
-    init: u32,
+    init: i32,
 }
 
 impl Debian {
@@ -74,8 +76,16 @@ impl Debian {
     }
 }
 
+impl Drop for Debian {
+    fn drop(&mut self) {
+        // An nspawn that is killed leaves its machine running; with its init everything in it ends. It is gone already when
+        // the machine ended by itself.
+        kill(Pid::from_raw(self.init), Signal::SIGKILL).ok();
+    }
+}
+
 /// The init below an nspawn: its child that became systemd.
-fn init_of(nspawn: i32) -> Result<u32, String> {
+fn init_of(nspawn: i32) -> Result<i32, String> {
     let children = std::fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children"));
     let children = children.map_err(|error| error.to_string())?;
     let is_init = |id: &&str| {

@@ -3,7 +3,7 @@
 //! In: an HTTP request, the [`Api`]s that it may be for, the service. Out: the gRPC call, and its answer as JSON.
 //!
 //! ```text
-//!            api, template, rule          bind ◀─ decode ◀─ strict           upstream
+//!        api, binding, template, rule        bind ◀─ decode ◀─ strict           upstream
 //!  schema ──▶ bindings ─▶ routes ──▶ call ── body, path, query ─▶ message ──▶ gRPC ──▶ service
 //!                                     ▲                                        │
 //!  client ◀── JSON, NDJSON, events ── answer ◀─ encode ◀─ messages ◀───────────┘
@@ -19,6 +19,7 @@
 mod answer;
 mod api;
 mod bind;
+mod binding;
 mod body;
 mod call;
 mod connection;
@@ -36,8 +37,9 @@ mod text;
 mod upstream;
 
 pub use answer::{AnswerBody, BrokenAnswer};
-pub use api::{Api, Binding, Body, FieldPath};
+pub use api::Api;
 pub use bind::{Parts, message as bind};
+pub use binding::{Binding, Body, FieldPath};
 pub use call::call;
 pub use decode::{JsonError, message as from_json};
 pub use encode::json as to_json;

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::api::Problem;
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 use contract::name::{ServiceKey, ServiceName, SystemName};
 use contract::registration::{Protocol, Track};
 use contract::system::{

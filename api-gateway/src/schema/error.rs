@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use contract::gateway::ConversionError;
+use contract::conversion::ConversionError;
 use prost_reflect::DescriptorError;
 
 use crate::transcode::ApiError;

@@ -13,7 +13,6 @@ use tokio::io::AsyncReadExt;
 
 use super::descriptors::{DescriptorFiles, Limits};
 use super::error::Fault;
-use super::source::Failure;
 
 /// The folder of descriptor files.
 #[derive(Debug, Clone)]
@@ -31,6 +30,14 @@ pub(crate) struct Stamp {
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
+}
+
+/// Why a source says nothing.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) fault: Fault,
+    /// The file that cannot be used: it is read again when it changed.
+    pub(super) stamp: Option<Stamp>,
 }
 
 impl DescriptorFolder {

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 

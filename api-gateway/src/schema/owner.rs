@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -22,10 +22,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{Fault, SchemaError};
-use super::file::Stamp;
+use super::file::{Failure, Stamp};
 use super::handle::{Answer, Pace, QUEUE, Question, Schemas};
 use super::snapshot::{Apis, Entry, Snapshot, Usage};
-use super::source::{Failure, Seen, Sources};
+use super::source::{Seen, Sources};
 use super::versions::Versions;
 
 /// The owner; run as one task.

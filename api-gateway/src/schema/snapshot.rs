@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 use serde::Serialize;
 use tokio::time::Instant;
 

@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 
 use super::descriptors::{DescriptorFiles, Fingerprint};
 use super::error::Fault;
-use super::file::{DescriptorFolder, Stamp};
+use super::file::{DescriptorFolder, Failure, Stamp};
 use super::reflection::Reflection;
 use crate::transcode::Api;
 
@@ -31,14 +31,6 @@ pub(super) enum Seen {
     Unchanged,
     /// This version is there.
     Version { id: Fingerprint, api: Arc<Api>, stamp: Option<Stamp> },
-}
-
-/// Why a source says nothing.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) fault: Fault,
-    /// The file that cannot be used: it is read again when it changed.
-    pub(super) stamp: Option<Stamp>,
 }
 
 impl Sources {

@@ -25,8 +25,8 @@ use tokio::time::{Instant, Sleep};
 use tonic::codec::Streaming;
 use tonic::{Code, Status};
 
-use super::api::Binding;
 use super::bind::is_http_body;
+use super::binding::Binding;
 use super::encode::{self, Json};
 use super::options::Options;
 use super::refusal::{Refusal, RpcStatus};

@@ -11,7 +11,7 @@ use http::StatusCode;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use tonic::Code;
 
-use super::api::{Binding, Body, is_text};
+use super::binding::{Binding, Body, is_text};
 use super::decode::{self, JsonError};
 use super::error::list;
 use super::options::Limits;

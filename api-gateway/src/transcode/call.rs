@@ -18,8 +18,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Code;
 
 use super::answer::{AnswerBody, AnswerStream, Framing, Shape, is_over, too_late};
-use super::api::{Api, Binding};
+use super::api::Api;
 use super::bind::{self, Parts};
+use super::binding::Binding;
 use super::body;
 use super::error::list;
 use super::metadata;

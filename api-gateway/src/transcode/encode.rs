@@ -17,7 +17,7 @@ use prost_reflect::{
 use serde::Serialize;
 use serde::ser::{Error, SerializeMap, SerializeSeq, Serializer};
 
-use super::api::is_wrapper;
+use super::binding::is_wrapper;
 use super::options::JsonOptions;
 
 /// Messages inside each other, as many as protobuf decoders take.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use contract::gateway::CONVERT_HEADER;
+use contract::conversion::CONVERT_HEADER;
 use http::HeaderMap;
 use http::header::{CONNECTION, HeaderName, HeaderValue};
 

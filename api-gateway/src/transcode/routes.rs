@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 
-use super::api::Binding;
+use super::binding::Binding;
 use super::template::{PathTemplate, Segment};
 
 /// The tree; each node is what follows one more segment.
@@ -171,7 +171,7 @@ fn near(bindings: &[Binding], path: &str) -> Vec<String> {
 
 /// How much a path is like a binding's: equal segments count most, then equal but for case, then a wildcard.
 fn likeness(binding: &Binding, path: &str, asked: &[&str]) -> usize {
-    if super::api::default_path(binding.rpc.parent_service(), &binding.rpc) == path {
+    if super::binding::default_path(binding.rpc.parent_service(), &binding.rpc) == path {
         return usize::MAX;
     }
     let segments = binding.template.segments();

@@ -11,7 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, MessageDescriptor, Value};
 
-use super::api::is_wrapper;
+use super::binding::is_wrapper;
 use super::decode;
 
 const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api_gateway::schema::{
     Apis, DescriptorFolder, Entry, Limits, Owner, Pace, Reflection, Schemas, Snapshot, Sources,
 };
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use prost::Message as _;

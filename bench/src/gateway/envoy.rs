@@ -3,7 +3,8 @@
 //! In: ports, keys, the descriptors' file. Out: a bootstrap. Filters are set as `control-plane/src/xds/build/filters/`
 //! sets them; what else a gateway's chain holds (headers, limits, compression) is not measured and not here.
 
-use contract::gateway::{CONSUMER_HEADER, CONVERT_HEADER, Proof, RouteAdmission, Way};
+use contract::conversion::CONVERT_HEADER;
+use contract::gateway::{CONSUMER_HEADER, Proof, RouteAdmission, Way};
 use contract::keys::KeyFolder;
 use contract::system::Requirement;
 use serde_json::{Value, json};

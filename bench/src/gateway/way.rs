@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use contract::gateway::CONVERT_HEADER;
+use contract::conversion::CONVERT_HEADER;
 use http::Method;
 use serde_json::json;
 

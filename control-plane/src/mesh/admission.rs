@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER, CONVERT_HEADER, Proof, RouteAdmission, Way};
+use contract::conversion::CONVERT_HEADER;
+use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER, Proof, RouteAdmission, Way};
 use contract::name::{ServiceName, SystemName};
 use contract::system::{
     AuthChoice, AuthMethod, Jwt, RateLimits, Requirement, Route, SystemDocument,

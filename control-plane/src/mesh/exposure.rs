@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use contract::api::Problem;
-use contract::gateway::{Conversion, MESH_HOST};
+use contract::conversion::Conversion;
+use contract::gateway::MESH_HOST;
 use contract::name::ServiceName;
 use contract::system::{Cover, Destination, Reach, Route, RouteMatch, SystemDocument};
 

@@ -2,7 +2,8 @@
 //!
 //! **Invariants**: a header is removed before the table's own rules write it.
 
-use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER, CONVERT_HEADER};
+use contract::conversion::CONVERT_HEADER;
+use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER};
 
 use crate::mesh::{CALLER_SERVICE, CALLER_SYSTEM};
 

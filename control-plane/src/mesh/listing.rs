@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use contract::api::{Outcome, RouteView, Share};
-use contract::gateway::{AuthWay, Conversion, GatewayRoutes, RestRoute};
+use contract::conversion::Conversion;
+use contract::gateway::{AuthWay, GatewayRoutes, RestRoute};
 use contract::system::AuthMethod;
 
 use crate::mesh::{Admission, ExposedRoute, RouteTo, SystemModel, requests, words};

@@ -1,6 +1,6 @@
 //! One forward to services → the rules that Envoy needs: by track, and by what is safe to try again.
 
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 use contract::name::ServiceName;
 use contract::registration::{Protocol, Track};
 use contract::system::RetryOn;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use contract::gateway::Conversion;
+use contract::conversion::Conversion;
 use contract::name::SystemName;
 use contract::system::ValueMatch;
 

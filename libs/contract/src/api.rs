@@ -18,8 +18,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conversion::Conversion;
 use crate::duration::Span;
-use crate::gateway::Conversion;
 use crate::name::{ServiceKey, ServiceName, SystemName};
 use crate::node::ProxyRole;
 use crate::registration::{Protocol, Role, Track};

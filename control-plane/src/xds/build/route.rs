@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::gateway::CONVERT_HEADER;
+use contract::conversion::CONVERT_HEADER;
 use contract::system::{HeaderChanges, HeaderEdits, escaped};
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{

@@ -5,7 +5,8 @@
 //! **Invariants**: services see one address in `x-forwarded-for`, the client's, whatever number of proxies is trusted;
 //! `x-forwarded-prefix` and the mesh's own headers are what the mesh says.
 
-use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER, CONVERT_HEADER};
+use contract::conversion::CONVERT_HEADER;
+use contract::gateway::{AUTH_HEADER, CONSUMER_HEADER};
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::Action;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};

@@ -1,7 +1,7 @@
 //! A bounded queue's memory on disk: records appended to segment files, read again by position, dropped from the oldest on.
 //!
-//! For whatever part of the agent must keep what it has acknowledged: traces keep accepted spans in it, and it knows nothing of
-//! spans, so that logs can spool into it too (one folder for each user).
+//! For whatever part of the agent must keep what it has acknowledged: traces keep accepted spans in it, logs what journald is
+//! about to delete; it knows nothing of either (one folder for each user).
 //! In: bytes of any kind. Out: the same bytes by [`Position`], also after a restart or kill -9.
 //!
 //! ```text
@@ -221,13 +221,37 @@ impl Segments {
         while let Some((&number, _)) = self.sizes.first_key_value()
             && number < position.segment
         {
-            let path = file::path(&self.options.folder, number);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(SegmentError::io("delete", &path)(error));
-                }
-                _ => self.sizes.remove(&number),
-            };
+            self.drop_segment(number)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes one segment, wherever it stands; if it is the one being written, the next commit begins another.
+    ///
+    /// # Errors
+    /// When its file cannot be deleted.
+    pub fn drop_segment(&mut self, number: u64) -> Result<(), SegmentError> {
+        let path = file::path(&self.options.folder, number);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SegmentError::io("delete", &path)(error));
+            }
+            _ => self.sizes.remove(&number),
+        };
+        if number == self.newest {
+            self.newest += 1;
+            self.file = None;
+        }
+        Ok(())
+    }
+
+    /// Deletes every segment.
+    ///
+    /// # Errors
+    /// When a file cannot be deleted; those before it are.
+    pub fn clear(&mut self) -> Result<(), SegmentError> {
+        while let Some((&number, _)) = self.sizes.first_key_value() {
+            self.drop_segment(number)?;
         }
         Ok(())
     }

@@ -135,9 +135,9 @@ impl Begin {
         metrics: &PipelineMetrics,
     ) -> Result<Self, SpoolError> {
         let (spool, found) = Spool::open(folder, bound, saved.delivered)?;
-        if found.damaged > 0 {
-            warn!(places = found.damaged, "The spool had torn ends, which were cut off");
-            metrics.spool_damaged.inc_by(found.damaged);
+        if found.damaged_bytes > 0 {
+            warn!(bytes = found.damaged_bytes, "The spool had torn ends, which were cut off");
+            metrics.spool_damaged_bytes.inc_by(found.damaged_bytes);
         }
         let spooled = found.batches.last().map_or(0, |batch| batch.number);
         if spooled > 0 {

@@ -1,45 +1,46 @@
 //! A destination's own queue on disk, for the time in which journald is about to delete what the destination lacks.
 //!
 //! In: batches that cannot be sent yet, those in flight first. Out: the same batches, oldest first. Used by one pipeline's
-//! thread; empty, and without files, almost always: journald is the queue.
+//! thread; empty almost always: journald is the queue.
 //!
-//! ```text
-//! DIRECTORY/00000000000000000013.spool     named by its first batch
-//!   length (u32) · crc32c (u32) · batch    again and again; see record
-//! ```
+//! Batches are records of [`Segments`]; this module knows which of them were handed out and which segment may go.
 //!
 //! **Invariants**: a batch counts as kept when it was synced, not before; a segment's end that was not written whole is cut
 //! off and counted, never a reason to stop; the size is bounded, and what gives way is the oldest segment, batch by batch
 //! accounted for. **Absent**: which batches were delivered; the saved position says that by number.
 
-use std::collections::VecDeque;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
 
 use crate::logs::batch::Batch;
+use crate::segments::{
+    Durability, Options, Position, ReadError, Reader, Recovery, SegmentError, Segments,
+};
 
 mod record;
-mod segment;
-
-use segment::Segment;
 
 /// A segment is closed at this share of the spool's bound, so that giving way costs that much at the most.
 const SEGMENTS: u64 = 16;
+/// A segment is read at once at a start.
+const LARGEST_SEGMENT: u64 = 16 << 20;
 
 /// Why the spool cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {step} the spool's {}", file.display())]
-pub struct SpoolError {
-    step: &'static str,
-    file: PathBuf,
-    #[source]
-    source: io::Error,
-}
-
-impl SpoolError {
-    fn at(step: &'static str, file: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self { step, file: file.to_owned(), source }
-    }
+pub enum SpoolError {
+    /// It cannot be opened, written or made smaller.
+    #[error(transparent)]
+    Segments(#[from] SegmentError),
+    /// A batch of it cannot be read.
+    #[error("cannot read the spool's batch {number}")]
+    Read {
+        /// Its number.
+        number: u64,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
 }
 
 /// What was found at the start.
@@ -47,16 +48,18 @@ impl SpoolError {
 pub struct Found {
     /// Batches that are whole and not delivered, without their records.
     pub batches: Vec<Batch>,
-    /// Places at which something was cut off because it was not written whole or not readable.
-    pub damaged: u64,
+    /// Bytes that were given up because they were not written whole or cannot be read.
+    pub damaged_bytes: u64,
 }
 
 /// The queue.
 #[derive(Debug)]
 pub struct Spool {
-    directory: PathBuf,
+    segments: Segments,
+    reader: Reader,
     bound: u64,
-    segments: VecDeque<Segment>,
+    /// Every batch that is kept, by its number.
+    kept: BTreeMap<u64, Position>,
     /// The next batch to hand out.
     next: u64,
 }
@@ -65,38 +68,47 @@ impl Spool {
     /// Opens the folder and looks through what is there; what is delivered is removed.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// When the folder cannot be made, read or locked.
     pub fn open(directory: &Path, bound: u64, delivered: u64) -> Result<(Self, Found), SpoolError> {
-        let mut spool = Self {
-            directory: directory.to_owned(),
-            bound,
-            segments: VecDeque::new(),
-            next: delivered.saturating_add(1),
+        let segment_bytes = (bound / SEGMENTS).clamp(1, LARGEST_SEGMENT);
+        let options = Options {
+            folder: directory.to_owned(),
+            segment_bytes: u32::try_from(segment_bytes).unwrap_or(u32::MAX),
+            durability: Durability::PowerLoss,
         };
+        let mut kept = BTreeMap::new();
         let mut found = Found::default();
-        for file in segment::files(directory)? {
-            let (segment, heads, damaged) = Segment::open(file)?;
-            found.batches.extend(heads.into_iter().filter(|head| head.number > delivered));
-            found.damaged = found.damaged.saturating_add(u64::from(damaged));
-            spool.segments.push_back(segment);
-        }
+        let (segments, recovery) = Segments::open(options, |position, bytes| {
+            match record::decode_head(&Bytes::copy_from_slice(bytes)) {
+                Some(head) => {
+                    kept.insert(head.number, position);
+                    found.batches.extend((head.number > delivered).then_some(head));
+                }
+                None => found.damaged_bytes += bytes.len() as u64,
+            }
+        })?;
+        let Recovery { torn_bytes, damaged_bytes, .. } = recovery;
+        found.damaged_bytes += torn_bytes + damaged_bytes;
+        let reader = segments.reader();
+        let next = delivered.saturating_add(1);
+        let mut spool = Self { segments, reader, bound, kept, next };
         spool.delivered(delivered)?;
         Ok((spool, found))
     }
 
     /// Whether every batch was handed out. Those that were may still be in flight.
     pub fn is_drained(&self) -> bool {
-        self.segments.back().and_then(Segment::last).is_none_or(|last| last < self.next)
+        self.kept.last_key_value().is_none_or(|(&last, _)| last < self.next)
     }
 
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.kept.is_empty()
     }
 
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(Segment::bytes).sum()
+        self.segments.bytes()
     }
 
     /// Keeps a batch: when this returns it survives a power cut.
@@ -104,22 +116,10 @@ impl Spool {
     /// # Errors
     /// When it cannot be written or synced: then it is not kept, and what was before is as it was.
     pub fn append(&mut self, batch: &Batch) -> Result<(), SpoolError> {
-        let needs_new = self
-            .segments
-            .back()
-            .is_none_or(|segment| segment.bytes() >= (self.bound / SEGMENTS).max(1));
-        if needs_new {
-            let segment = Segment::create(&self.directory, batch.number)?;
-            self.segments.push_back(segment);
-        }
-        let appended = self.segments.back_mut().map_or(Ok(()), |segment| segment.append(batch));
-        if needs_new && appended.is_err() {
-            // An empty segment would be found at the next start, and takes the name of the next try.
-            if let Some(segment) = self.segments.pop_back() {
-                segment.remove()?;
-            }
-        }
-        appended
+        let position = self.segments.append(&[&record::encode(batch)]);
+        self.segments.commit()?;
+        self.kept.insert(batch.number, position);
+        Ok(())
     }
 
     /// Says that a batch before which nothing waits was sent without the spool, so that it is not handed out.
@@ -130,17 +130,16 @@ impl Spool {
     /// The oldest batch that was not handed out yet.
     ///
     /// # Errors
-    /// When its segment cannot be read.
+    /// When it cannot be read.
     pub fn take(&mut self) -> Result<Option<Batch>, SpoolError> {
-        for segment in &self.segments {
-            if segment.last().is_some_and(|last| last >= self.next)
-                && let Some(batch) = segment.read(self.next)?
-            {
-                self.next = batch.number.saturating_add(1);
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
+        let Some((&number, &position)) = self.kept.range(self.next..).next() else {
+            return Ok(None);
+        };
+        let bytes = self.read(number, position)?;
+        let damaged = SpoolError::Read { number, source: ReadError::Damaged(position) };
+        let batch = record::decode(&bytes).ok_or(damaged)?;
+        self.next = number.saturating_add(1);
+        Ok(Some(batch))
     }
 
     /// Removes the segments whose batches are all delivered.
@@ -148,12 +147,10 @@ impl Spool {
     /// # Errors
     /// When a file cannot be removed.
     pub fn delivered(&mut self, number: u64) -> Result<(), SpoolError> {
-        while let Some(segment) = self.segments.front()
-            && segment.last().is_none_or(|last| last <= number)
-        {
-            if let Some(segment) = self.segments.pop_front() {
-                segment.remove()?;
-            }
+        self.kept = self.kept.split_off(&number.saturating_add(1));
+        match self.kept.first_key_value() {
+            Some((_, &oldest)) => self.segments.drop_before(oldest)?,
+            None => self.segments.clear()?,
         }
         Ok(())
     }
@@ -167,20 +164,35 @@ impl Spool {
         if self.bytes() <= self.bound {
             return Ok(Vec::new());
         }
-        let is_waiting =
-            |segment: &Segment| segment.first().is_some_and(|first| first >= self.next);
-        let Some(index) = self.segments.iter().position(is_waiting) else { return Ok(Vec::new()) };
-        // The newest segment says where reading goes on after a restart.
-        if index.saturating_add(1) >= self.segments.len() {
+        // A segment of which something was handed out is passed over with all that it holds.
+        let touched = self.kept.range(..self.next).next_back().map(|(_, at)| at.segment);
+        let is_waiting = |at: &Position| touched.is_none_or(|touched| at.segment > touched);
+        let Some(segment) = self.kept.values().find(|at| is_waiting(at)).map(|at| at.segment)
+        else {
+            return Ok(Vec::new());
+        };
+        // The newest batches say where reading goes on after a restart.
+        if self.kept.last_key_value().is_some_and(|(_, at)| at.segment == segment) {
             return Ok(Vec::new());
         }
-        let Some(oldest) = self.segments.remove(index) else { return Ok(Vec::new()) };
-        let lost = oldest.heads()?;
-        if let Some(last) = oldest.last() {
+        let of_segment = self.kept.iter().filter(|(_, at)| at.segment == segment);
+        let places: Vec<(u64, Position)> =
+            of_segment.map(|(&number, &position)| (number, position)).collect();
+        let mut lost = Vec::with_capacity(places.len());
+        for &(number, position) in &places {
+            lost.extend(record::decode_head(&self.read(number, position)?));
+        }
+        self.segments.drop_segment(segment)?;
+        self.kept.retain(|_, at| at.segment != segment);
+        if let Some(&(last, _)) = places.last() {
             self.skip_through(last);
         }
-        oldest.remove()?;
         Ok(lost)
+    }
+
+    fn read(&mut self, number: u64, position: Position) -> Result<Bytes, SpoolError> {
+        let bytes = self.reader.read(position);
+        bytes.map(Bytes::from).map_err(|source| SpoolError::Read { number, source })
     }
 }
 

@@ -58,7 +58,7 @@ pub struct LogMetrics {
     spool_bytes: Family<ByDestination, Gauge>,
     spooled: Family<ByDestination, Counter>,
     spool_errors: Family<ByDestination, Counter>,
-    spool_damaged: Family<ByDestination, Counter>,
+    spool_damaged_bytes: Family<ByDestination, Counter>,
     save_errors: Family<ByDestination, Counter>,
     writers: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -88,8 +88,8 @@ pub struct PipelineMetrics {
     pub spooled: Counter,
     /// Times the spool could not be written or read.
     pub spool_errors: Counter,
-    /// Torn ends found in the spool at a start.
-    pub spool_damaged: Counter,
+    /// Bytes of the spool given up at a start.
+    pub spool_damaged_bytes: Counter,
     /// Times a position could not be saved.
     pub save_errors: Counter,
 }
@@ -154,9 +154,9 @@ impl LogMetrics {
             metrics.spool_errors.clone(),
         );
         logs.register(
-            "spool_damaged",
-            "Torn ends that were cut off the spool at a start",
-            metrics.spool_damaged.clone(),
+            "spool_damaged_bytes",
+            "Bytes that were given up at a start because they were torn or damaged",
+            metrics.spool_damaged_bytes.clone(),
         );
         logs.register(
             "position_errors",
@@ -180,7 +180,7 @@ impl LogMetrics {
             spool_bytes: self.spool_bytes.get_or_create_owned(&label),
             spooled: self.spooled.get_or_create_owned(&label),
             spool_errors: self.spool_errors.get_or_create_owned(&label),
-            spool_damaged: self.spool_damaged.get_or_create_owned(&label),
+            spool_damaged_bytes: self.spool_damaged_bytes.get_or_create_owned(&label),
             save_errors: self.save_errors.get_or_create_owned(&label),
             all: self.clone(),
             name: label.destination,

@@ -1,7 +1,8 @@
 //! The spool against torn files, a bound, a restart and a full disk.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,6 +33,11 @@ fn batch(number: u64, size: usize) -> Batch {
     }
 }
 
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|file| file.extension().is_some_and(|extension| extension == "seg")).collect()
+}
+
 fn without_records(batch: Batch) -> Batch {
     Batch { messages: Vec::new(), ..batch }
 }
@@ -55,7 +61,7 @@ fn batches_come_back_oldest_first_and_their_files_go_when_they_are_delivered() {
     assert!(!spool.is_empty());
     spool.delivered(7).unwrap();
     assert!(spool.is_empty());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!((spool.bytes(), segments(folder.path())), (0, Vec::new()));
 }
 
 #[test]
@@ -66,18 +72,19 @@ fn after_a_restart_what_is_not_delivered_is_there_and_a_torn_end_is_cut_off() {
         spool.append(&batch(number, 50)).unwrap();
     }
     drop(spool);
-    let file = folder.path().join("00000000000000000001.spool");
-    let whole = fs::metadata(&file).unwrap().len();
-    for torn in 1..whole / 3 {
-        fs::copy(&file, folder.path().join("copy")).unwrap();
-        File::options().write(true).open(&file).unwrap().set_len(whole - torn).unwrap();
+    let [file] = segments(folder.path()).try_into().unwrap();
+    let bytes = fs::read(&file).unwrap();
+    for torn in 1..bytes.len() / 3 - 8 {
+        for file in segments(folder.path()) {
+            fs::remove_file(file).unwrap();
+        }
+        fs::write(&file, &bytes[..bytes.len() - torn]).unwrap();
         let (mut spool, found) = Spool::open(folder.path(), BOUND, 1).unwrap();
-        let expected = Found { batches: vec![without_records(batch(2, 50))], damaged: 1 };
-        assert_eq!(found, expected, "{torn} bytes torn off");
+        assert_eq!(found.batches, [without_records(batch(2, 50))], "{torn} bytes torn off");
+        assert!(found.damaged_bytes > 0, "{torn} bytes torn off");
         assert_eq!(spool.take().unwrap(), Some(batch(2, 50)));
         spool.append(&batch(3, 50)).unwrap();
         assert_eq!(spool.take().unwrap(), Some(batch(3, 50)));
-        fs::rename(folder.path().join("copy"), &file).unwrap();
     }
 }
 
@@ -88,13 +95,14 @@ fn a_flipped_bit_ends_what_is_readable_of_its_segment() {
     spool.append(&batch(1, 50)).unwrap();
     spool.append(&batch(2, 50)).unwrap();
     drop(spool);
-    let file = folder.path().join("00000000000000000001.spool");
+    let [file] = segments(folder.path()).try_into().unwrap();
     let mut bytes = fs::read(&file).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&file, bytes).unwrap();
     let (_, found) = Spool::open(folder.path(), BOUND, 0).unwrap();
-    assert_eq!(found, Found { batches: vec![without_records(batch(1, 50))], damaged: 1 });
+    assert_eq!(found.batches, [without_records(batch(1, 50))]);
+    assert!(found.damaged_bytes > 50, "{found:?}");
 }
 
 #[test]

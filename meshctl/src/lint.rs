@@ -3,9 +3,9 @@
 //! In: files, values for their variables. Out: a report, and an exit code. Called by [`crate::cli`].
 //!
 //! ```text
-//!  file ─▶ source ─▶ scope, node ─▶ job ─▶ rules ─▶ report
-//!          text,     expressions    model   table    text, JSON
-//!          silences  have values
+//!  file ─▶ jobspec ─▶ job ─▶ rules ─▶ report
+//!          blocks     model   table    text, JSON
+//!          with values        silences
 //! ```
 //!
 //! **Invariants**: only this file reads files; everything else is pure. One bad file is a finding, never the end of the
@@ -17,25 +17,21 @@ use std::time::Duration;
 
 use clap::Args;
 use contract::duration::Span;
-use hcl::edit::structure::Body;
+use jobspec::{Node, Problem, Scope};
 
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::show::OutputArgs;
 
 pub mod job;
-pub mod node;
 pub mod page;
 pub mod proxy;
 pub mod report;
 pub mod rules;
-pub mod scope;
 pub mod source;
 
-use self::node::Node;
 use self::report::{Finding, Style};
 use self::rules::{Case, Found, Level, RULES, Rule};
-use self::scope::Scope;
 use self::source::Source;
 
 /// Columns of a report that goes to no terminal.
@@ -82,14 +78,14 @@ pub struct LintArgs {
 /// # Errors
 /// When a file cannot be read, or what was found is not to be let through.
 pub fn run(args: &LintArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let given = given(args)?;
+    let given = given(&args.variable_files, &args.variables)?;
     let mut used = BTreeSet::new();
     let mut files = Vec::new();
     for path in &args.files {
         let source = Source { name: path.display().to_string(), text: read(path)? };
         let findings = lint(&source, &given, args.max_kill_timeout.as_duration());
-        if let Ok(body) = source.text.parse::<Body>() {
-            used.extend(scope::variables(&body));
+        if let Ok(body) = jobspec::parse(&source.text) {
+            used.extend(jobspec::scope::variables(&body));
         }
         files.push((source.name, findings));
     }
@@ -117,26 +113,29 @@ pub fn run(args: &LintArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     Err(Failure::Refused(format!("not let through: errors {errors}, warnings {warnings}")))
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+/// A job file's text.
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))
 }
 
 /// The values of variables from files and flags.
-fn given(args: &LintArgs) -> Result<BTreeMap<String, String>, Failure> {
+pub(crate) fn given(
+    variable_files: &[PathBuf],
+    variables: &[String],
+) -> Result<BTreeMap<String, String>, Failure> {
     let mut given = BTreeMap::new();
-    for path in &args.variable_files {
+    for path in variable_files {
         let text = read(path)?;
-        let body: Body = text.parse().map_err(|error: hcl::edit::parser::Error| {
-            Failure::Usage(format!("{}: {}", path.display(), said(&error)))
-        })?;
+        let body = jobspec::parse(&text)
+            .map_err(|problem| Failure::Usage(format!("{}: {}", path.display(), said(&problem))))?;
         for attribute in body.attributes() {
             let value = &attribute.value;
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             given.insert(attribute.key.as_str().to_owned(), text.trim().to_owned());
         }
     }
-    for variable in &args.variables {
+    for variable in variables {
         let Some((name, value)) = variable.split_once('=') else {
             return Err(Failure::Usage(format!("--var {variable}: write NAME=VALUE")));
         };
@@ -155,10 +154,10 @@ pub fn lint(
     let mut add = |id: &str, line: usize, message: String| {
         found.extend(rules::rule(id).map(|rule| (rule, Found { line, message })));
     };
-    match source.text.parse::<Body>() {
-        Err(error) => add("syntax", error.location().line(), said(&error)),
+    match jobspec::parse(&source.text) {
+        Err(problem) => add("syntax", problem.line, said(&problem)),
         Ok(body) => {
-            let file = Node::of_file(source, &body, Scope::of_file(&source.text, &body, given));
+            let file = Node::of_file(source, &body, Scope::of_file(&body, given));
             let jobs = job::Job::of_file(&file);
             if jobs.is_empty() {
                 add("no-job", 1, "there is no job block".to_owned());
@@ -185,7 +184,7 @@ pub fn lint(
 /// Applies the file's silences, and adds what is wrong with them.
 fn silence(source: &Source, findings: &mut Vec<Finding>) {
     let mut wrong = Vec::new();
-    for silence in source.silences() {
+    for silence in source::silences(source) {
         let mut complain = |id: &str, message: String| {
             let rule = rules::rule(id);
             wrong.extend(rule.map(|rule| Finding::of(rule, source, silence.line, message)));
@@ -212,8 +211,6 @@ fn silence(source: &Source, findings: &mut Vec<Finding>) {
 }
 
 /// A parser's complaint as one line.
-fn said(error: &hcl::edit::parser::Error) -> String {
-    let words = error.message().split_whitespace();
-    let column = error.location().column();
-    format!("column {column}: {}", words.collect::<Vec<_>>().join(" "))
+fn said(problem: &Problem) -> String {
+    format!("column {}: {}", problem.column, problem.message)
 }

@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::node::{Node, Read};
 use super::proxy::Proxy;
+use jobspec::{Node, Read};
 
 mod read;
 

@@ -1,17 +1,8 @@
-//! A job file as text: places, and the comments that silence rules.
+//! The comments of a job file that silence rules.
 //!
-//! In: a name and a text. Out: line numbers, lines, [`Silence`]s. Pure.
-//!
-//! **Invariant**: lines count from one, as editors do.
+//! In: a [`Source`]. Out: [`Silence`]s. Pure.
 
-/// A file.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// Its path, as it was given.
-    pub name: String,
-    /// What is in it.
-    pub text: String,
-}
+pub use jobspec::Source;
 
 /// `# lint:allow(RULE) REASON`: at the end of the line that is meant, or in the comment directly above it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,41 +19,27 @@ pub struct Silence {
 
 const OPEN: &str = "lint:allow(";
 
-impl Source {
-    /// The number of the line that holds this byte.
-    pub fn line_of(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        1 + before.iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    /// A line without its end.
-    pub fn line(&self, number: usize) -> &str {
-        self.text.lines().nth(number.saturating_sub(1)).unwrap_or_default()
-    }
-
-    /// Every silence, in the order of the file.
-    pub fn silences(&self) -> Vec<Silence> {
-        let lines: Vec<&str> = self.text.lines().collect();
-        let of_line = |(index, line): (usize, &&str)| {
-            let (code, comment) = split_comment(line)?;
-            let (_, rest) = comment.split_once(OPEN)?;
-            let (rule, reason) = rest.split_once(')')?;
-            let is_code = |line: &&str| {
-                let line = line.trim();
-                !line.is_empty() && !line.starts_with('#') && !line.starts_with("//")
-            };
-            let below = || lines.iter().skip(index + 1).position(is_code);
-            let covers =
-                if code.trim().is_empty() { index + 1 + below().unwrap_or(0) } else { index };
-            Some(Silence {
-                rule: rule.trim().to_owned(),
-                reason: reason.trim().to_owned(),
-                line: index + 1,
-                covers: covers + 1,
-            })
+/// Every silence, in the order of the file.
+pub fn silences(source: &Source) -> Vec<Silence> {
+    let lines: Vec<&str> = source.text.lines().collect();
+    let of_line = |(index, line): (usize, &&str)| {
+        let (code, comment) = split_comment(line)?;
+        let (_, rest) = comment.split_once(OPEN)?;
+        let (rule, reason) = rest.split_once(')')?;
+        let is_code = |line: &&str| {
+            let line = line.trim();
+            !line.is_empty() && !line.starts_with('#') && !line.starts_with("//")
         };
-        lines.iter().enumerate().filter_map(of_line).collect()
-    }
+        let below = || lines.iter().skip(index + 1).position(is_code);
+        let covers = if code.trim().is_empty() { index + 1 + below().unwrap_or(0) } else { index };
+        Some(Silence {
+            rule: rule.trim().to_owned(),
+            reason: reason.trim().to_owned(),
+            line: index + 1,
+            covers: covers + 1,
+        })
+    };
+    lines.iter().enumerate().filter_map(of_line).collect()
 }
 
 /// What stands before and after a comment's mark, where the comment has a silence in it.
@@ -96,18 +73,12 @@ c = 3
             covers,
         };
         assert_eq!(
-            source.silences(),
+            silences(&source),
             [
                 silence("one", "because", 1, 1),
                 silence("two", "of this", 2, 5),
                 silence("three", "", 6, 7)
             ]
         );
-    }
-
-    #[test]
-    fn lines_count_from_one() {
-        let source = Source { name: String::new(), text: "a\nb\n".to_owned() };
-        assert_eq!((source.line_of(0), source.line_of(2), source.line(2)), (1, 2, "b"));
     }
 }

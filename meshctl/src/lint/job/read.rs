@@ -5,8 +5,8 @@
 use super::{
     Check, Group, Job, Lifecycle, Meta, Network, Port, Reschedule, Service, Task, Template, Update,
 };
-use crate::lint::node::{Node, Read};
 use crate::lint::proxy::Proxy;
+use jobspec::{Node, Read};
 
 pub(super) fn job(node: &Node<'_>) -> Job {
     let update = node.block("update").as_ref().map(update);

@@ -2,7 +2,7 @@
 
 use super::{Case, Found, found};
 use crate::lint::job::{Check, Service};
-use crate::lint::node::Read;
+use jobspec::Read;
 
 /// Whether a check goes to the port that the service registers; one without a port does.
 fn is_on_port(check: &Check, service: &Service) -> bool {

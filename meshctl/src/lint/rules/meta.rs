@@ -7,8 +7,8 @@ use contract::registration::{KEYS, MetaError, Registration, Role};
 
 use super::{Case, Found, found};
 use crate::lint::job::{Group, Meta, Service};
-use crate::lint::node::Read;
 use crate::lint::proxy::likely;
+use jobspec::Read;
 
 /// Keys that hold a port of the host.
 const PORTS: [&str; 3] = ["mesh_stats", "mesh_ingress", "mesh_metrics"];

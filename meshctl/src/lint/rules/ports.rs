@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Case, Found, found};
 use crate::lint::job::{Group, Port, Task};
-use crate::lint::node::Read;
 use crate::lint::proxy::flag;
+use jobspec::Read;
 
 /// Variables of Nomad that end in a port's label.
 const WITH_LABEL: [&str; 6] = [

@@ -4,8 +4,8 @@ use clap::Parser;
 
 use super::{Case, DEFAULT_KILL_TIMEOUT, Found, LEARNED, found};
 use crate::cli::Cli;
-use crate::lint::node::Read;
 use crate::lint::proxy::meshctl;
+use jobspec::Read;
 
 pub(super) fn shutdown_delay(case: &Case<'_>) -> Vec<Found> {
     let groups = case.serving();

@@ -1,7 +1,7 @@
 //! Logs, images, batches, names.
 
 use super::{Case, Found, found};
-use crate::lint::node::Read;
+use jobspec::Read;
 
 /// What a template reads that can change while the task runs.
 const CHANGING: [&str; 9] = [

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Case, Found, LEARNED, found};
 use crate::lint::job::{Group, Update};
-use crate::lint::node::Read;
+use jobspec::Read;
 
 /// Groups that serve and are rolled out by deployments: a system job has no count, and deployments only since Nomad 1.11.
 fn rolled<'a>(case: &'a Case<'_>) -> impl Iterator<Item = &'a Group> {

@@ -10,8 +10,8 @@ use hcl::edit::Span;
 use hcl::edit::expr::Expression;
 use hcl::edit::structure::{Block, Body};
 
-use super::scope::{Scope, plain};
-use super::source::Source;
+use crate::scope::{Scope, plain};
+use crate::source::Source;
 
 /// What an attribute says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,9 +74,11 @@ const NOMADS_OWN: [&str; 5] = ["attr", "device", "env", "meta", "node"];
 /// A block, or the file itself.
 #[derive(Debug, Clone)]
 pub struct Node<'a> {
-    source: &'a Source,
-    body: &'a Body,
-    scope: Scope,
+    pub(crate) source: &'a Source,
+    pub(crate) body: &'a Body,
+    pub(crate) scope: Scope,
+    /// The block itself, or the `content` of a `dynamic` one; `None`: the file.
+    pub(crate) block: Option<&'a Block>,
     /// Its first label.
     pub label: String,
     /// Where it begins.
@@ -86,11 +88,12 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     /// The file.
     pub const fn of_file(source: &'a Source, body: &'a Body, scope: Scope) -> Self {
-        Self { source, body, scope, label: String::new(), line: 1 }
+        Self { source, body, scope, block: None, label: String::new(), line: 1 }
     }
 
     fn inside(&self, block: &'a Block, at: usize, label: String, scope: Scope) -> Self {
-        Self { source: self.source, body: &block.body, scope, label, line: at }
+        let (source, body) = (self.source, &block.body);
+        Self { source, body, scope, block: Some(block), label, line: at }
     }
 
     fn line_of(&self, at: &impl Span) -> usize {
@@ -122,6 +125,8 @@ impl<'a> Node<'a> {
                 items.into_iter().enumerate().map(|(at, item)| (at.into(), item)).collect()
             }
             Read::Known(Value::Object(items), _) => {
+                let mut items: Vec<(String, Value)> = items.into_iter().collect();
+                items.sort_by(|left, right| left.0.cmp(&right.0));
                 items.into_iter().map(|(key, item)| (key.into(), item)).collect()
             }
             _ => Vec::new(),
@@ -184,7 +189,7 @@ impl<'a> Node<'a> {
     pub fn duration(&self, key: &str) -> Read<Duration> {
         self.read(key, "a duration such as 10s", |value| match value {
             Value::Number(number) => number.as_u64().map(Duration::from_nanos),
-            other => go_duration(other.as_str()?),
+            other => crate::duration::parse(other.as_str()?),
         })
     }
 
@@ -256,51 +261,5 @@ impl<'a> Node<'a> {
             found.extend(self.blocks(name).iter().flat_map(Self::unknown));
         }
         found
-    }
-}
-
-/// Go's notation of durations.
-fn go_duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let (mut rest, mut sum) = (text, Duration::ZERO);
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at_checked(digits)?;
-        let end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, next) = after.split_at_checked(end)?;
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        sum += Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        rest = next;
-    }
-    Some(sum)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_read_as_go_writes_them() {
-        for (text, seconds) in
-            [("10s", 10.0), ("1m30s", 90.0), ("1.5h", 5400.0), ("250ms", 0.25), ("0", 0.0)]
-        {
-            assert_eq!(go_duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
-        }
-        for text in ["", "10", "s", "1d", "-1s"] {
-            assert_eq!(go_duration(text), None, "{text}");
-        }
     }
 }

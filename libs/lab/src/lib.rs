@@ -10,6 +10,7 @@
 //! | [`consul`], [`control_plane`], [`envoy`], [`host_agent`], [`balancer`] | one running part each |
 //! | [`journald`], [`dockerd`] | the journal's daemon and Docker's, in a namespace of their own |
 //! | [`collector`] | a tracing back end that remembers what it got |
+//! | [`nomad`] | a Nomad agent: a real one, else the stand-in |
 //! | [`registry`], [`placer`] | registrations, and instances that come and go |
 //! | [`world`] | all of it together |
 //! | [`load`] | requests on a fixed schedule |
@@ -35,9 +36,11 @@ pub mod forward_peer;
 pub mod forward_receiver;
 pub mod host_agent;
 pub mod http;
+pub mod jobs;
 pub mod journald;
 pub mod load;
 pub mod netns;
+pub mod nomad;
 pub mod parts;
 pub mod placer;
 pub mod ports;

@@ -21,12 +21,7 @@ pub struct Parts {
 impl Parts {
     /// Finds them from the running executable: a binary of ours, or a test of the workspace.
     pub fn find() -> Result<Self, LabError> {
-        let executable =
-            std::env::current_exe().map_err(LabError::io("find the running executable"))?;
-        let mut ours = executable.parent().unwrap_or(Path::new(".")).to_owned();
-        if ours.ends_with("deps") {
-            ours.pop();
-        }
+        let ours = folder()?;
         let envoy = real_part("envoy").ok_or_else(|| LabError::Missing {
             what: "Envoy".to_owned(),
             next: "run `make setup`, or name the binary in AYATORI_ENVOY".to_owned(),
@@ -36,15 +31,35 @@ impl Parts {
 
     /// One of our own binaries.
     pub fn our(&self, name: &str) -> Result<PathBuf, LabError> {
-        let path = self.ours.join(name);
-        if path.exists() {
-            return Ok(path);
-        }
-        Err(LabError::Missing {
-            what: path.display().to_string(),
-            next: "build it with `make build`".to_owned(),
-        })
+        inside(&self.ours, name)
     }
+}
+
+/// One of our own binaries, where the real parts are not asked for.
+pub fn our(name: &str) -> Result<PathBuf, LabError> {
+    inside(&folder()?, name)
+}
+
+/// The folder of our own binaries.
+fn folder() -> Result<PathBuf, LabError> {
+    let executable =
+        std::env::current_exe().map_err(LabError::io("find the running executable"))?;
+    let mut ours = executable.parent().unwrap_or(Path::new(".")).to_owned();
+    if ours.ends_with("deps") {
+        ours.pop();
+    }
+    Ok(ours)
+}
+
+fn inside(folder: &Path, name: &str) -> Result<PathBuf, LabError> {
+    let path = folder.join(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(LabError::Missing {
+        what: path.display().to_string(),
+        next: "build it with `make build`".to_owned(),
+    })
 }
 
 /// The path of a real part such as `envoy` or `consul`, if this machine has it.

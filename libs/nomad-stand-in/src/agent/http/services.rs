@@ -1,0 +1,59 @@
+//! Nomad's own services: `/v1/services` and `/v1/service/NAME`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::extract::{Path, Query, State as Shared};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::{App, Asked, Refused, Written, json as answer, value};
+use crate::agent::state::Table;
+
+pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
+    api.watch(&params, |state| {
+        let mut namespaces: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
+        for service in state.services.values() {
+            let names = namespaces.entry(&service.namespace).or_default();
+            names
+                .entry(&service.service_name)
+                .or_default()
+                .extend(service.tags.iter().map(String::as_str));
+        }
+        let list: Vec<Value> = namespaces
+            .into_iter()
+            .map(|(namespace, names)| {
+                let services: Vec<Value> = names
+                    .into_iter()
+                    .map(|(name, tags)| json!({"ServiceName": name, "Tags": tags}))
+                    .collect();
+                json!({"Namespace": namespace, "Services": services})
+            })
+            .collect();
+        Ok((state.table(Table::Services), Value::Array(list)))
+    })
+    .await
+}
+
+pub(super) async fn read(
+    Shared(api): App,
+    Path(name): Path<String>,
+    Query(params): Asked,
+) -> Response {
+    api.watch(&params, |state| {
+        let list: Vec<_> =
+            state.services.values().filter(|service| service.service_name == name).collect();
+        Ok((state.table(Table::Services), value(&list)))
+    })
+    .await
+}
+
+pub(super) async fn remove(Shared(api): App, Path((name, id)): Path<(String, String)>) -> Written {
+    api.store.change(|state, _, _| {
+        if state.services.get(&id).is_none_or(|service| service.service_name != name) {
+            return Err(Refused::unknown("service registration", 1));
+        }
+        state.remove_services(|service| service.id == id);
+        Ok(())
+    })?;
+    Ok(answer(1, &json!({})))
+}

@@ -200,6 +200,10 @@ struct ConvergenceQuery {
     present: String,
     #[serde(default)]
     absent: String,
+    #[serde(default)]
+    stable: String,
+    #[serde(default)]
+    canary: String,
 }
 
 async fn converge(State(api): State<ApiState>, Query(query): Query<ConvergenceQuery>) -> Response {
@@ -212,8 +216,13 @@ async fn converge(State(api): State<ApiState>, Query(query): Query<ConvergenceQu
     };
     let model = api.model.borrow().clone();
     let asked = api.ask_all().await;
-    let answer: Convergence =
-        convergence::judge(&model, &key, &list(&query.present), &list(&query.absent), &asked);
+    let expected = convergence::Expected {
+        present: list(&query.present),
+        absent: list(&query.absent),
+        stable: list(&query.stable),
+        canary: list(&query.canary),
+    };
+    let answer: Convergence = convergence::judge(&model, &key, &expected, &asked);
     Json(answer).into_response()
 }
 

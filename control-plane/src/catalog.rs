@@ -118,7 +118,7 @@ pub enum Health {
     Healthy,
     /// In maintenance, or of no weight: requests under way may end.
     Draining,
-    /// Critical; used only when so many are that Envoy panics.
+    /// Critical; used only where no other instance is healthy.
     Unhealthy,
 }
 

@@ -13,6 +13,7 @@
 //! listing    what a System exposes, for people and for the application behind the gateway
 //! hops       requests in a circle       maintenance what the Router says for a closed System
 //! proxyless  an egress table for no proxy  words     requests and rules, for people
+//! target     clusters and their endpoints  tracks    who takes a track's requests
 //! listener, table: what all of these build, for the next stage to encode
 //! ```
 //!
@@ -54,6 +55,7 @@ pub mod spelling;
 pub mod split;
 pub mod table;
 pub mod target;
+pub mod tracks;
 pub mod words;
 
 pub use admission::{Admission, Checkpoint, Guard};

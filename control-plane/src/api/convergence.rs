@@ -9,7 +9,7 @@ use contract::api::{Convergence, WaitingProxy};
 use contract::name::ServiceKey;
 use contract::registration::{Role, Track};
 
-use crate::catalog::Instance;
+use crate::catalog::{Health, Instance};
 use crate::mesh::{MeshModel, Target, target};
 use crate::xds::build::endpoint::assignment;
 use crate::xds::resources::{ResourceName, ResourceType, Version};
@@ -19,12 +19,24 @@ use crate::xds::stream::{ResourceState, StreamStatus};
 /// A connected proxy and what its stream says.
 pub(super) type Asked = (ConnectedProxy, Result<StreamStatus, NoStatus>);
 
+/// What is asked about a service's allocations, by id.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    /// Are registered.
+    pub(super) present: Vec<String>,
+    /// Are not registered any more.
+    pub(super) absent: Vec<String>,
+    /// Are registered, healthy, and take ordinary requests.
+    pub(super) stable: Vec<String>,
+    /// Are registered, healthy, and take what the document gives canaries.
+    pub(super) canary: Vec<String>,
+}
+
 /// Judges all proxies for one service.
 pub(super) fn judge(
     model: &MeshModel,
     key: &ServiceKey,
-    present: &[String],
-    absent: &[String],
+    allocations: &Expected,
     asked: &[Asked],
 ) -> Convergence {
     let expected = expected(model, key);
@@ -37,7 +49,7 @@ pub(super) fn judge(
             waiting.push(WaitingProxy { id: proxy.node.id.clone(), resources });
         }
     }
-    let catalog_lacks = catalog_lacks(model, key, present, absent);
+    let catalog_lacks = catalog_lacks(target::instances_of(model, key), allocations);
     Convergence {
         converged: waiting.is_empty() && catalog_lacks.is_empty(),
         generation: model.generation,
@@ -106,24 +118,29 @@ fn lacks(
     depends.then_some(lacks)
 }
 
-fn catalog_lacks(
-    model: &MeshModel,
-    key: &ServiceKey,
-    present: &[String],
-    absent: &[String],
-) -> Vec<String> {
-    let instances: &[Instance] = model
-        .catalog
-        .systems
-        .get(&key.system)
-        .and_then(|system| system.instances.get(&key.name))
-        .map_or(&[], |instances| instances);
-    let has =
-        |id: &String| instances.iter().any(|instance| instance.allocation.as_ref() == Some(id));
-    let missing = present.iter().filter(|id| !has(id)).map(|id| format!("{id} is not registered"));
-    let lingering =
-        absent.iter().filter(|id| has(id)).map(|id| format!("{id} is still registered"));
-    missing.chain(lingering).collect()
+/// What of the expected the registrations do not say.
+fn catalog_lacks(instances: &[Instance], expected: &Expected) -> Vec<String> {
+    let of = |id: &str| instances.iter().find(|one| one.allocation.as_deref() == Some(id));
+    let missing = |id: &String| of(id).is_none().then(|| format!("{id} is not registered"));
+    let lingering = |id: &String| of(id).map(|_| format!("{id} is still registered"));
+    let takes = |id: &String, track: Track| match of(id) {
+        None => Some(format!("{id} is not registered")),
+        Some(one) if one.track != track => {
+            Some(format!("{id} is registered as {}, not as {track}", one.track))
+        }
+        Some(one) if one.health != Health::Healthy => {
+            Some(format!("{id} is {}", one.health.as_str()))
+        }
+        Some(_) => None,
+    };
+    let Expected { present, absent, stable, canary } = expected;
+    present
+        .iter()
+        .filter_map(missing)
+        .chain(absent.iter().filter_map(lingering))
+        .chain(stable.iter().filter_map(|id| takes(id, Track::Stable)))
+        .chain(canary.iter().filter_map(|id| takes(id, Track::Canary)))
+        .collect()
 }
 
 /// Registered allocations whose proxy is not connected to this replica.
@@ -136,4 +153,61 @@ fn unconnected(model: &MeshModel, asked: &[Asked]) -> Vec<String> {
         .filter_map(|instance| instance.allocation.as_ref())
         .collect();
     registered.into_iter().filter(|id| !connected.contains(id.as_str())).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instances() -> Vec<Instance> {
+        let one = |id: &str, track, health| Instance {
+            address: [10, 0, 0, 1].into(),
+            port: 80,
+            id: format!("_nomad-task-{id}"),
+            ingress: None,
+            track,
+            health,
+            weight: 1,
+            allocation: Some(id.to_owned()),
+            node: "host-1".to_owned(),
+        };
+        vec![
+            one("old", Track::Stable, Health::Healthy),
+            one("sick", Track::Stable, Health::Unhealthy),
+            one("new", Track::Canary, Health::Healthy),
+        ]
+    }
+
+    fn ids(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    #[test]
+    fn before_a_switch_the_new_ones_are_asked_for_as_canaries_and_after_it_as_stable() {
+        let before =
+            Expected { canary: ids(&["new"]), stable: ids(&["old"]), ..Expected::default() };
+        assert_eq!(catalog_lacks(&instances(), &before), Vec::<String>::new());
+        let after = Expected {
+            stable: ids(&["new"]),
+            absent: ids(&["old", "gone"]),
+            ..Expected::default()
+        };
+        assert_eq!(
+            catalog_lacks(&instances(), &after),
+            ["old is still registered", "new is registered as canary, not as stable"]
+        );
+    }
+
+    #[test]
+    fn whoever_takes_requests_must_be_registered_and_healthy() {
+        let asked = Expected {
+            present: ids(&["sick", "gone"]),
+            stable: ids(&["sick", "gone"]),
+            ..Expected::default()
+        };
+        assert_eq!(
+            catalog_lacks(&instances(), &asked),
+            ["gone is not registered", "sick is unhealthy", "gone is not registered"]
+        );
+    }
 }

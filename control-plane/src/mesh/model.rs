@@ -112,7 +112,10 @@ fn build_service(spec: &ServiceSpec, document: Option<&SystemDocument>) -> Servi
         key: spec.key.clone(),
         protocol: spec.protocol,
         policy: call_policy(spec.protocol, written),
-        canary: spec.has_canary.then(|| canary_rule(tracks.map(|tracks| &tracks.canary))),
+        canary: spec.has_canary.then(|| {
+            let own = written.and_then(|policy| policy.canary.as_ref());
+            canary_rule(own, tracks.map(|tracks| &tracks.canary))
+        }),
         upstreams: spec.upstreams.clone(),
         origin: match (written, document) {
             (Some(_), Some(document)) => {
@@ -123,11 +126,14 @@ fn build_service(spec: &ServiceSpec, document: Option<&SystemDocument>) -> Servi
     }
 }
 
-fn canary_rule(written: Option<&Canary>) -> CanaryRule {
+/// What the document says of the service goes before what it says of the System; a header is the System's where the
+/// service has none.
+fn canary_rule(own: Option<&Canary>, of_system: Option<&Canary>) -> CanaryRule {
+    let header = |canary: Option<&Canary>| canary.and_then(|canary| canary.header.clone());
     CanaryRule {
-        percent: written.map_or(0, |canary| canary.percent),
-        header: written
-            .and_then(|canary| canary.header.clone())
+        percent: own.or(of_system).map_or(0, |canary| canary.percent),
+        header: header(own)
+            .or_else(|| header(of_system))
             .map_or(HeaderCondition::OneOf(TRACK_HEADER, vec!["canary".to_owned()]), |header| {
                 HeaderCondition::Is(header.to_ascii_lowercase(), ValueMatch::Present(true))
             }),

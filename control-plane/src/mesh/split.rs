@@ -90,13 +90,22 @@ impl<'a> Destination<'a> {
 /// The rules of a destination, most specific first.
 pub fn rules(destination: &Destination<'_>) -> Vec<RouteRule> {
     let mut rules = Vec::new();
-    if let Some(canary) = destination.shares().find_map(|(service, _)| service.canary.as_ref()) {
-        let targets = destination.targets(|service| if service.canary.is_some() { 100 } else { 0 });
-        let requests = destination.requests.clone().with(canary.header.clone());
+    let share = |service: &ServiceModel| service.canary.as_ref().map_or(0, |canary| canary.percent);
+    let mut headers: Vec<&HeaderCondition> = Vec::new();
+    for header in destination.shares().filter_map(|(one, _)| Some(&one.canary.as_ref()?.header)) {
+        if headers.contains(&header) {
+            continue;
+        }
+        headers.push(header);
+        // Who asks for one service's canary takes the share that others give theirs.
+        let is_asked = |service: &ServiceModel| {
+            service.canary.as_ref().is_some_and(|canary| canary.header == *header)
+        };
+        let targets = destination.targets(|one| if is_asked(one) { 100 } else { share(one) });
+        let requests = destination.requests.clone().with(header.clone());
         rules.extend(by_method(destination, &targets, &requests));
     }
-    let targets =
-        destination.targets(|service| service.canary.as_ref().map_or(0, |canary| canary.percent));
+    let targets = destination.targets(share);
     rules.extend(by_method(destination, &targets, &destination.requests));
     rules
 }

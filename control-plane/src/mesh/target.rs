@@ -11,7 +11,7 @@ use contract::system::{AuthMethod, HttpAddress};
 
 use crate::catalog::{ExternalInstance, Health, Instance};
 use crate::mesh::policy::{self, DEFAULT_CONNECT_TIMEOUT};
-use crate::mesh::{CallLimits, ExternalModel, MeshModel};
+use crate::mesh::{CallLimits, ExternalModel, MeshModel, tracks};
 
 /// Where Debian, Ubuntu, Alpine and Envoy's images keep the authorities that a host trusts.
 const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -23,7 +23,7 @@ const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub enum Target {
     /// The application beside the proxy.
     App(ServiceName),
-    /// Instances of a service, one track of them.
+    /// A service: the requests of one track.
     Service(ServiceKey, Track),
     /// A System's gateway, where other Systems enter.
     Gateway(SystemName),
@@ -187,15 +187,17 @@ pub fn external_model(instances: Option<&std::sync::Arc<[ExternalInstance]>>) ->
 /// The endpoints of an EDS target, sorted.
 pub fn endpoints(model: &MeshModel, target: &Target) -> Vec<Endpoint> {
     let mut endpoints: Vec<Endpoint> = match target {
-        Target::Service(key, track) => instances_of(model, key)
-            .iter()
-            .filter(|instance| instance.track == *track)
+        Target::Service(key, track) => {
+            let instances: Vec<&Instance> = instances_of(model, key).iter().collect();
+            let takers = tracks::takers(&instances, *track).into_iter();
+            takers.map(|instance| endpoint(instance, instance.port)).collect()
+        }
+        Target::Gateway(system) => gateways(model, system)
+            .into_iter()
             .map(|instance| endpoint(instance, instance.port))
             .collect(),
-        Target::Gateway(system) => {
-            gateways(model, system).map(|instance| endpoint(instance, instance.port)).collect()
-        }
         Target::Ingress(system) => gateways(model, system)
+            .into_iter()
             .filter_map(|instance| Some(endpoint(instance, instance.ingress?)))
             .collect(),
         Target::External(name) => model
@@ -215,13 +217,19 @@ pub fn endpoints(model: &MeshModel, target: &Target) -> Vec<Endpoint> {
             .collect(),
         Target::App(_) | Target::Issuer(..) => Vec::new(),
     };
+    // A new instance is registered before it listens, and Envoy sends to all once most are unhealthy: three new ones
+    // beside an old one would take three of four requests. So unhealthy ones are listed only where nobody is healthy.
+    if endpoints.iter().any(|endpoint| endpoint.health == Health::Healthy) {
+        endpoints.retain(|endpoint| endpoint.health != Health::Unhealthy);
+    }
     let mut seen = BTreeSet::new();
     endpoints.sort();
     endpoints.retain(|endpoint| seen.insert((endpoint.address, endpoint.port)));
     endpoints
 }
 
-fn instances_of<'a>(model: &'a MeshModel, key: &ServiceKey) -> &'a [Instance] {
+/// Every instance of a service.
+pub fn instances_of<'a>(model: &'a MeshModel, key: &ServiceKey) -> &'a [Instance] {
     model
         .catalog
         .systems
@@ -230,19 +238,17 @@ fn instances_of<'a>(model: &'a MeshModel, key: &ServiceKey) -> &'a [Instance] {
         .map_or(&[], |instances| instances)
 }
 
-/// Every instance of a System's gateways.
-pub fn gateways<'a>(
-    model: &'a MeshModel,
-    system: &SystemName,
-) -> impl Iterator<Item = &'a Instance> {
-    model.catalog.systems.get(system).into_iter().flat_map(|system| {
+/// The instances of a System's gateways that others enter by: no document gives their canaries a share.
+fn gateways<'a>(model: &'a MeshModel, system: &SystemName) -> Vec<&'a Instance> {
+    let registered = model.catalog.systems.get(system).into_iter().flat_map(|system| {
         system
             .specs
             .values()
             .filter(|spec| spec.role == Role::Gateway)
             .filter_map(|spec| system.instances.get(&spec.key.name))
             .flat_map(|instances| instances.iter())
-    })
+    });
+    tracks::takers(&registered.collect::<Vec<_>>(), Track::Stable)
 }
 
 fn endpoint(instance: &Instance, port: u16) -> Endpoint {

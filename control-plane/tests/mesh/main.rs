@@ -17,7 +17,7 @@ use contract::node::NodeMetadata;
 use control_plane::catalog::gate::GateTimes;
 use control_plane::catalog::store::CatalogStore;
 use control_plane::mesh::{MeshModel, explain, model};
-use control_plane::registry::file::FileRegistry;
+use control_plane::registry::file::{FileRegistry, Holds};
 use control_plane::registry::{Registry, RegistryEvent};
 use control_plane::xds::cache::{GroupKey, ResourceCache, group};
 use control_plane::xds::resources::{ResourceSet, ResourceType, Version};
@@ -53,8 +53,11 @@ fn proxies(case: &Path) -> Vec<Proxy> {
 async fn events(directory: &Path) -> Vec<RegistryEvent> {
     let (sender, mut received) = mpsc::channel(64);
     let shutdown = CancellationToken::new();
-    let registry =
-        FileRegistry { directory: directory.to_owned(), interval: Duration::from_millis(50) };
+    let registry = FileRegistry {
+        directory: directory.to_owned(),
+        interval: Duration::from_millis(50),
+        holds: Holds::Everything,
+    };
     let collect = async {
         let mut events = Vec::new();
         while let Some(event) = received.recv().await {

@@ -10,7 +10,7 @@
 //! | `GET /v1/proxies` | `Vec<`[`ProxyView`]`>` |
 //! | `GET /v1/proxies/{id}/resources` | [`ProxyResources`] |
 //! | `GET /v1/proxies/{id}/explain` | [`Explanation`] |
-//! | `GET /v1/convergence?service=S&system=Y&present=A,B&absent=C` | [`Convergence`] |
+//! | `GET /v1/convergence?service=S&system=Y&present=A,B&absent=C&stable=D&canary=E` | [`Convergence`] |
 //!
 //! Errors are [`ApiError`] with the fitting HTTP status.
 
@@ -310,7 +310,7 @@ pub struct Convergence {
     pub dependents: usize,
     /// Those that do not know yet, with what they lack.
     pub waiting: Vec<WaitingProxy>,
-    /// Allocations of `present` that the catalog does not have, and of `absent` that it still has.
+    /// What of `present`, `absent`, `stable` and `canary` the registrations do not say, in words.
     pub catalog_lacks: Vec<String>,
     /// Registered sidecars, gateways and routers that are not connected here.
     pub unconnected: Vec<String>,

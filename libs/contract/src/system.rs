@@ -116,7 +116,7 @@ pub struct Canary {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub percent: u32,
-    /// The header whose presence asks for a canary. Absent: `x-mesh-track: canary`.
+    /// The header whose presence asks for a canary. Absent: for a service the System's, else `x-mesh-track: canary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
 }

@@ -39,18 +39,25 @@ pub(super) fn check(document: &Value, expected_name: Option<&str>, findings: &mu
     callers(document, name.as_ref(), findings);
     routes::check(document, &declared, findings);
     admission::routes(document, findings);
-    if let Some(canary) = part::<Canary>(document.pointer("/tracks/canary"))
-        && let Some(header) = &canary.header
-    {
-        let path = KeyPath::of("tracks").key("canary").key("header");
-        check_header(header, &path, findings);
+    if let Some(canary) = part(document.pointer("/tracks/canary")) {
+        check_canary(&canary, KeyPath::of("tracks"), findings);
     }
     let policies = document.get("services").and_then(Value::as_object);
     for (name, policy) in policies.into_iter().flatten() {
-        if let Some(ServicePolicy { retries: Some(retries), .. }) = part(Some(policy)) {
-            let path = KeyPath::of("services").key(name).key("retries");
-            check_retries(&retries, &path, findings);
+        let Some(ServicePolicy { retries, canary, .. }) = part(Some(policy)) else { continue };
+        let path = KeyPath::of("services").key(name);
+        if let Some(retries) = retries {
+            check_retries(&retries, &path.clone().key("retries"), findings);
         }
+        if let Some(canary) = canary {
+            check_canary(&canary, path, findings);
+        }
+    }
+}
+
+fn check_canary(canary: &Canary, path: KeyPath, findings: &mut Findings<'_>) {
+    if let Some(header) = &canary.header {
+        check_header(header, &path.key("canary").key("header"), findings);
     }
 }
 

@@ -83,6 +83,10 @@ fn wrong_types_say_what_was_expected_and_found() {
         &["3: tracks.canary.percent: expected 100 or less, found 101"],
     );
     check(
+        "services: {orders: {canary: {percent: 101}}}\n",
+        &["3: services.orders.canary.percent: expected 100 or less, found 101"],
+    );
+    check(
         "tracks: {canary: {percent: ten}}\n",
         &["3: tracks.canary.percent: expected a whole number, found \"ten\""],
     );

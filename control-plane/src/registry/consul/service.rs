@@ -4,8 +4,8 @@
 //! fields that the mesh uses differ from what was published; reports to the catalogue. One task for each name,
 //! started and ended by the catalogue.
 //!
-//! **Invariants**: published instances are always one whole answer of Consul's; an error changes nothing; a loss is
-//! published only when it is confirmed.
+//! **Invariants**: published instances are always one whole answer of Consul's; an error changes nothing; a loss, and
+//! whatever differs in an answer whose index went back, is published only when it is confirmed.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use ::consul::{Answer, Backoff, Consistency, ConsulError, Query, ServiceEntry, W
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::guard::{Verdict, judge_instances};
-use super::hold::Hold;
 use super::survey::Surveyed;
-use super::{Context, Ended, chain, convert};
+use super::{Context, convert};
+use crate::registry::guard::{Verdict, judge_instances};
+use crate::registry::hold::Hold;
+use crate::registry::outlet::{Ended, chain};
 use crate::registry::{RegisteredInstance, RegistryEvent};
 
 /// How services learn that they may have changed.
@@ -60,6 +61,8 @@ pub(super) struct ServiceTask {
     dirty: Arc<Notify>,
     reports: mpsc::Sender<Report>,
     published: Option<Vec<RegisteredInstance>>,
+    /// The index of the newest answer that was believed: what comes with a lower one is of the past.
+    believed: u64,
     /// Where its first blocking query goes on from; 0: it asks at once.
     index: u64,
     is_filtered: bool,
@@ -76,7 +79,7 @@ impl ServiceTask {
         dirty: Arc<Notify>,
         reports: mpsc::Sender<Report>,
     ) -> Self {
-        let hold = Hold::new(format!("service {name}"));
+        let hold = context.hold(format!("service {name}"));
         let backoff = context.client.backoff();
         Self {
             context,
@@ -85,6 +88,7 @@ impl ServiceTask {
             dirty,
             reports,
             published: None,
+            believed: 0,
             index: 0,
             is_filtered: false,
             is_failing: false,
@@ -182,15 +186,25 @@ impl ServiceTask {
             Err(error) => return self.fail(&error).await,
         };
         self.recover().await?;
-        let is_filtered = answer.is_filtered;
+        let (is_filtered, index, believed) = (answer.is_filtered, answer.index, self.believed);
         let instances = convert::instances(answer.value);
         match judge_instances(self.published.as_deref(), &instances) {
-            Verdict::Confirm(reason) => self.hold.suspect(&self.context, reason).await,
-            Verdict::Unchanged => {
-                self.is_filtered = is_filtered;
-                self.hold.release(&self.context).await
+            Verdict::Confirm(reason) => self.hold.suspect(reason).await,
+            // A server that starts replays its log, and answers meanwhile: instances that ended long ago come back.
+            Verdict::Accept if index < believed => {
+                self.hold
+                    .suspect(format!("Consul's index went back from {believed} to {index}"))
+                    .await
             }
-            Verdict::Accept => self.publish(instances, is_filtered).await,
+            Verdict::Unchanged => {
+                self.believed = believed.max(index);
+                self.is_filtered = is_filtered;
+                self.hold.release().await
+            }
+            Verdict::Accept => {
+                self.believed = index;
+                self.publish(instances, is_filtered).await
+            }
         }
     }
 
@@ -201,25 +215,26 @@ impl ServiceTask {
         }
         let answer = match self.read(Consistency::Consistent).await {
             Ok(answer) => answer,
-            Err(error) => return self.hold.keep(&self.context, chain(&error)).await,
+            Err(error) => return self.hold.keep(chain(&error)).await,
         };
         if answer.is_filtered && !self.is_filtered {
             let reason = "the token no longer sees all of it: restore its service and node rules";
-            return self.hold.keep(&self.context, reason.to_owned()).await;
+            return self.hold.keep(reason.to_owned()).await;
         }
         if let Err(reason) = self.context.probe.verify(Instant::now()).await {
             return self.keep_blind(reason).await;
         }
         let is_filtered = answer.is_filtered;
+        self.believed = answer.index;
         let instances = convert::instances(answer.value);
         if self.published.as_ref() == Some(&instances) {
-            return self.hold.release(&self.context).await;
+            return self.hold.release().await;
         }
         self.publish(instances, is_filtered).await
     }
 
     async fn keep_blind(&mut self, reason: String) -> Result<(), Ended> {
-        self.hold.keep(&self.context, reason.clone()).await?;
+        self.hold.keep(reason.clone()).await?;
         self.report(Report::Blind(reason)).await
     }
 
@@ -233,8 +248,8 @@ impl ServiceTask {
         self.published = Some(instances.clone());
         self.is_filtered = is_filtered;
         let event = RegistryEvent::Service { name: Arc::clone(&name), instances };
-        self.context.send(event).await?;
-        self.hold.release(&self.context).await?;
+        self.context.outlet.send(event).await?;
+        self.hold.release().await?;
         self.report(Report::Published { name, is_empty }).await
     }
 

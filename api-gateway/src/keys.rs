@@ -120,7 +120,7 @@ mod tests {
 
     fn entry(folder: &str, key: &Key, record: &KeyRecord) -> KeyValue {
         let value = serde_json::to_vec(record).unwrap();
-        KeyValue { key: format!("{folder}/{}", key.id()), value, modify_index: 1 }
+        KeyValue { key: format!("{folder}/{}", key.id()), value, modify_index: 1, session: None }
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         ];
         for (name, value) in [("mesh/keys/trading/", ""), ("mesh/keys/trading/x", "{}")] {
             let value = value.as_bytes().to_vec();
-            entries.push(KeyValue { key: name.to_owned(), value, modify_index: 1 });
+            entries.push(KeyValue { key: name.to_owned(), value, modify_index: 1, session: None });
         }
         entries
             .push(KeyValue { value: b"{}".to_vec(), ..entry("mesh/keys/trading", &key(3), &good) });

@@ -32,7 +32,7 @@ use crate::config::{Config, RegistryConfig, XdsListener};
 use crate::mesh::MeshModel;
 use crate::metrics::CatalogMetrics;
 use crate::registry::consul::ConsulRegistry;
-use crate::registry::file::FileRegistry;
+use crate::registry::nomad::NomadRegistry;
 use crate::registry::{Registry, RegistryEvent};
 use crate::xds::cache::run::CacheTask;
 use crate::xds::server::{ProxyTable, XdsConfig, XdsMetrics, XdsServer, XdsTls, serve};
@@ -124,9 +124,15 @@ fn spawn_registry(
             let registry = ConsulRegistry::new((**consul).clone(), watch.clone())?;
             tasks.spawn("registry", registry.run(events, shutdown.clone()));
         }
-        RegistryConfig::File(directory, interval) => {
-            let registry = FileRegistry { directory: directory.clone(), interval: *interval };
+        RegistryConfig::Nomad(nomad, watch, documents) => {
+            let registry = NomadRegistry::new((**nomad).clone(), watch.clone())?;
+            if let Some(documents) = documents.clone() {
+                tasks.spawn("documents", documents.run(events.clone(), shutdown.clone()));
+            }
             tasks.spawn("registry", registry.run(events, shutdown.clone()));
+        }
+        RegistryConfig::File(registry) => {
+            tasks.spawn("registry", registry.clone().run(events, shutdown.clone()));
         }
     }
     Ok(())

@@ -1,25 +1,29 @@
 //! The configuration file: its exact shape ([`RawConfig`]) and what the program works with ([`Config`]).
 //!
-//! In: one TOML file, and `CONSUL_HTTP_TOKEN` for the secret. Out: parsed values, or every problem with its key.
+//! In: one TOML file, and `CONSUL_HTTP_TOKEN` or `NOMAD_TOKEN` for the secret. Out: parsed values, or every problem with its key.
 //! `docs/config.md` is generated from here.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use consul::{ConsulConfig, RawConsul};
+use nomad::{NomadConfig, RawNomad};
 use serde::{Deserialize, Serialize};
 use service::config::{ConfigError, Problems, load};
 use service::logging::LogConfig;
 
 use crate::catalog::gate::GateTimes;
 use crate::registry::consul::ConsulRegistryConfig;
+use crate::registry::file::{FileRegistry, Holds};
+use crate::registry::nomad::NomadRegistryConfig;
 
 /// The file's exact shape; every key may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
-    /// Where registrations come from: `consul`, or `file` (a directory of YAML, which needs nothing else).
+    /// Where registrations come from: `consul`, `nomad` (its own services), or `file` (a directory of YAML, which needs nothing else).
     pub registry: RegistryKind,
     /// Folder of the last good state, which serves after a restart while no registry answers. Empty: none is kept.
     pub data_dir: PathBuf,
@@ -27,7 +31,9 @@ pub struct RawConfig {
     pub log: LogConfig,
     /// Consul, when it is the registry.
     pub consul: RawConsul,
-    /// The directory, when it is the registry.
+    /// Nomad, when it is the registry.
+    pub nomad: RawNomad,
+    /// The directory, when it is the registry; with Nomad that of the System documents, unless they are its variables.
     pub file: RawFile,
     /// When the catalog is served, and how changes are gathered.
     pub catalog: RawCatalog,
@@ -45,6 +51,8 @@ pub struct RawConfig {
 pub enum RegistryKind {
     /// Consul.
     Consul,
+    /// Nomad's own services, and a directory of System documents.
+    Nomad,
     /// A directory of YAML files.
     File,
 }
@@ -126,6 +134,7 @@ impl Default for RawConfig {
             data_dir: PathBuf::from("/var/lib/ayatori/control-plane"),
             log: LogConfig::default(),
             consul: RawConsul::default(),
+            nomad: RawNomad::default(),
             file: RawFile::default(),
             catalog: RawCatalog::default(),
             xds: RawXds::default(),
@@ -207,8 +216,10 @@ pub struct Config {
 pub enum RegistryConfig {
     /// Consul.
     Consul(Box<ConsulConfig>, ConsulRegistryConfig),
+    /// Nomad, and where the documents are, if not in it.
+    Nomad(Box<NomadConfig>, NomadRegistryConfig, Option<FileRegistry>),
     /// A directory.
-    File(PathBuf, Duration),
+    File(FileRegistry),
 }
 
 /// Where and how xDS is served.
@@ -271,15 +282,19 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             let consul = raw.consul.resolve(problems);
             RegistryConfig::Consul(Box::new(consul), ConsulRegistryConfig::default())
         }
+        RegistryKind::Nomad => {
+            let watch = NomadRegistryConfig {
+                namespaces: namespaces(&raw.nomad.namespace, problems),
+                documents: raw.nomad.documents_namespace.clone(),
+                ..NomadRegistryConfig::default()
+            };
+            let nomad = raw.nomad.resolve(problems);
+            let documents =
+                watch.documents.is_none().then(|| directory(raw.file, Holds::Documents, problems));
+            RegistryConfig::Nomad(Box::new(nomad), watch, documents)
+        }
         RegistryKind::File => {
-            if !raw.file.directory.is_dir() {
-                problems.add(
-                    "file.directory",
-                    format!("{} is not a directory", raw.file.directory.display()),
-                );
-            }
-            let interval = Duration::from_millis(raw.file.interval_ms.max(10));
-            RegistryConfig::File(raw.file.directory, interval)
+            RegistryConfig::File(directory(raw.file, Holds::Everything, problems))
         }
     };
     if let (Some(file), None) = (&raw.xds.client_ca_file, &raw.xds.cert_file) {
@@ -326,6 +341,27 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
         admin: raw.admin.listen,
         api,
     }
+}
+
+fn directory(raw: RawFile, holds: Holds, problems: &mut Problems) -> FileRegistry {
+    if !raw.directory.is_dir() {
+        problems.add("file.directory", format!("{} is not a directory", raw.directory.display()));
+    }
+    let interval = Duration::from_millis(raw.interval_ms.max(10));
+    FileRegistry { directory: raw.directory, interval, holds }
+}
+
+/// One or several, separated by commas; `*` stands alone.
+fn namespaces(written: &str, problems: &mut Problems) -> Vec<String> {
+    let names: BTreeSet<&str> =
+        written.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() || (names.contains("*") && names.len() > 1) {
+        problems.add(
+            "nomad.namespace",
+            format!("{written:?} is neither a list of namespaces nor \"*\" alone"),
+        );
+    }
+    names.into_iter().map(str::to_owned).collect()
 }
 
 fn resolve_api(raw: RawApi, problems: &mut Problems) -> ApiListener {

@@ -1,6 +1,6 @@
 //! Stage 1: where registrations and System documents come from.
 //!
-//! In: Consul's HTTP API, or a directory of YAML files. Out: [`RegistryEvent`]s on a bounded channel.
+//! In: Consul's HTTP API, or Nomad's, or a directory of YAML files. Out: [`RegistryEvent`]s on a bounded channel.
 //! A registry owns its connections, indexes, retries and the confirmation of shrinking answers;
 //! what it sends is what the catalog may believe.
 //!
@@ -16,7 +16,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub mod consul;
+mod failures;
 pub mod file;
+mod guard;
+mod hold;
+pub mod nomad;
+mod outlet;
 
 /// What a registry tells the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +35,7 @@ pub enum RegistryEvent {
         /// Its registrations, in any order.
         instances: Vec<RegisteredInstance>,
     },
-    /// Every System document: name (last part of the KV key, or file stem) → text.
+    /// Every System document: name (last part of the KV key or of the variable's path, or file stem) → text.
     Documents(BTreeMap<String, String>),
     /// An answer that would shrink the mesh is held back, or (`reason: None`) no longer.
     Held {
@@ -41,7 +46,7 @@ pub enum RegistryEvent {
     },
     /// Whether a source answers.
     Source {
-        /// `consul`, `consul-kv`, `file`.
+        /// `consul`, `consul-kv`, `nomad`, `nomad-variables`, `file`.
         name: &'static str,
         /// What it fails with; `None`: it answers.
         error: Option<String>,

@@ -91,6 +91,7 @@ fn configuration() -> Vec<Section> {
     let mut structs = structs(&read("control-plane/src/config.rs"));
     structs.extend(self::structs(&read("libs/service/src/logging.rs")));
     structs.extend(self::structs(&read("libs/consul/src/settings.rs")));
+    structs.extend(self::structs(&read("libs/nomad/src/settings.rs")));
     let defaults = serde_json::to_value(RawConfig::default()).unwrap();
     let mut top = Section { name: String::new(), doc: String::new(), keys: Vec::new() };
     let mut sections = Vec::new();

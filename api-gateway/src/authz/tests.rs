@@ -35,6 +35,7 @@ fn table() -> KeyTable {
         key: format!("{FOLDER}/{}", key.id()),
         value: serde_json::to_vec(&record).unwrap(),
         modify_index: 1,
+        session: None,
     });
     KeyTable::read(&entries)
 }

@@ -7,8 +7,8 @@
 //! read. The catalogue (`catalogue.rs`) switches between them as the listing grows or shrinks.
 //!
 //! **Invariants**
-//! - A name stays listed, and its instances published, until an answer that removes them is confirmed (`guard.rs`,
-//!   `hold.rs`) by a consistent read while the token is known to see the catalogue (`probe.rs`).
+//! - A name stays listed, and its instances published, until an answer that removes them is confirmed (`../guard.rs`,
+//!   `../hold.rs`) by a consistent read while the token is known to see the catalogue (`probe.rs`).
 //! - An error is reported and retried; it never removes anything.
 //! - Nothing waits between Consul's answer and its event.
 //!
@@ -19,18 +19,16 @@ use std::time::Duration;
 
 use ::consul::{ConsulClient, ConsulConfig, Pace};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::hold::Hold;
+use super::outlet::{self, Ended, Outlet};
 use super::{Registry, RegistryError, RegistryEvent};
 
 mod catalogue;
 mod convert;
 mod documents;
-mod failures;
-mod guard;
-mod hold;
 mod known;
 mod node_watches;
 mod probe;
@@ -128,7 +126,7 @@ async fn observe(
         probe: Probe::new(registry.client.clone()),
         client: registry.client,
         config: registry.config,
-        events,
+        outlet: Outlet::new(events),
         first_reads: Semaphore::new(FIRST_READS),
     });
     let (restores, restored) = watch::channel(0);
@@ -138,10 +136,7 @@ async fn observe(
         tokio::try_join!(Catalogue::new(Arc::clone(&context), restores).run(), documents.run())?;
         Ok(())
     };
-    match outcome.await {
-        Ok(()) | Err(Ended::ReceiverGone) => Ok(()),
-        Err(Ended::Died(error)) => Err(error),
-    }
+    outlet::outcome(outcome.await)
 }
 
 /// No event leaves before the token is known to see the catalogue: what it cannot see would look deregistered.
@@ -150,11 +145,11 @@ async fn until_visible(context: &Context) -> Result<(), Ended> {
     let mut reported = None;
     loop {
         match context.probe.verify(Instant::now()).await {
-            Ok(_) => return context.source("consul", None).await,
+            Ok(_) => return context.outlet.source("consul", None).await,
             Err(error) => {
                 tracing::warn!(%error, "Waiting for Consul");
                 if reported.as_ref() != Some(&error) {
-                    context.source("consul", Some(error.clone())).await?;
+                    context.outlet.source("consul", Some(error.clone())).await?;
                     reported = Some(error);
                 }
                 tokio::time::sleep(backoff.next_pause(Duration::ZERO)).await;
@@ -168,18 +163,14 @@ async fn until_visible(context: &Context) -> Result<(), Ended> {
 struct Context {
     client: ConsulClient,
     config: ConsulRegistryConfig,
-    events: mpsc::Sender<RegistryEvent>,
+    outlet: Outlet,
     probe: Probe,
     first_reads: Semaphore,
 }
 
 impl Context {
-    async fn send(&self, event: RegistryEvent) -> Result<(), Ended> {
-        self.events.send(event).await.map_err(|_| Ended::ReceiverGone)
-    }
-
-    async fn source(&self, name: &'static str, error: Option<String>) -> Result<(), Ended> {
-        self.send(RegistryEvent::Source { name, error }).await
+    fn hold(&self, subject: String) -> Hold {
+        Hold::new(self.outlet.clone(), subject, self.config.confirm_after)
     }
 }
 
@@ -187,28 +178,4 @@ impl Context {
 fn pace_by_size(items: usize, each: Duration, least: Duration, most: Duration) -> Pace {
     let items = u32::try_from(items).unwrap_or(u32::MAX);
     Pace { burst: 2, interval: each.saturating_mul(items).clamp(least, most) }
-}
-
-/// A task panicked.
-fn died(error: JoinError) -> Ended {
-    Ended::Died(RegistryError {
-        registry: "consul",
-        step: "go on after one of its tasks died: report this with the log".to_owned(),
-        source: Box::new(error),
-    })
-}
-
-/// Why a part of the registry stops.
-#[derive(Debug)]
-enum Ended {
-    /// Nobody listens any more.
-    ReceiverGone,
-    /// One of its tasks panicked.
-    Died(RegistryError),
-}
-
-/// An error with all its causes, for the text of an event.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -3,6 +3,9 @@
 //! In: every `*.yaml` of the directory. `kind: System` is a System document, named as its file; `kind: Service` lists
 //! registrations of one name. Out: the same events as Consul's.
 //!
+//! Beside another registry it is the source of documents alone ([`Holds::Documents`]): a `kind: Service` file is then a
+//! named mistake.
+//!
 //! The directory is read every [`FileRegistry::interval`] and compared by content: that also works on network mounts
 //! and through replaced symbolic links, where change notices do not.
 //!
@@ -31,11 +34,23 @@ pub struct FileRegistry {
     pub directory: PathBuf,
     /// How often it is read.
     pub interval: Duration,
+    /// What is read from it.
+    pub holds: Holds,
+}
+
+/// What a directory is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// Registrations and documents: the only registry.
+    Everything,
+    /// System documents; registrations come from elsewhere.
+    Documents,
 }
 
 /// What the files say, by file name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Files {
+    holds: Holds,
     read: BTreeMap<String, File>,
     held: BTreeSet<String>,
 }
@@ -98,7 +113,7 @@ impl Registry for FileRegistry {
         events: mpsc::Sender<RegistryEvent>,
         shutdown: CancellationToken,
     ) -> Result<(), RegistryError> {
-        let mut files = Files::default();
+        let mut files = Files::new(self.holds);
         let mut before: Option<Observed> = None;
         let mut ticks = tokio::time::interval(self.interval);
         loop {
@@ -112,7 +127,7 @@ impl Registry for FileRegistry {
                 Ok(Ok(texts)) => {
                     let mut outgoing = files.take(texts);
                     let observed = files.observed();
-                    outgoing.extend(observed.changes_since(before.as_ref()));
+                    outgoing.extend(observed.changes_since(before.as_ref(), self.holds));
                     before = Some(observed);
                     outgoing.push(RegistryEvent::Source { name: "file", error: None });
                     outgoing
@@ -158,6 +173,10 @@ fn read_file(path: &Path) -> io::Result<String> {
 }
 
 impl Files {
+    const fn new(holds: Holds) -> Self {
+        Self { holds, read: BTreeMap::new(), held: BTreeSet::new() }
+    }
+
     /// Takes in what the directory holds; answers what is held back, and no longer.
     fn take(&mut self, texts: Texts) -> Vec<RegistryEvent> {
         let mut events = Vec::new();
@@ -170,7 +189,9 @@ impl Files {
             {
                 continue;
             }
-            match text.and_then(|text| parse(&text).map(|content| File { text, content })) {
+            match text
+                .and_then(|text| parse(&text, self.holds).map(|content| File { text, content }))
+            {
                 Ok(file) => {
                     self.read.insert(name, file);
                 }
@@ -211,10 +232,13 @@ impl Files {
     }
 }
 
-fn parse(text: &str) -> Result<Content, String> {
+fn parse(text: &str, holds: Holds) -> Result<Content, String> {
     let kind: KindOnly = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
     match kind.kind.as_str() {
         "System" => Ok(Content::Document),
+        "Service" if holds == Holds::Documents => {
+            Err("kind Service is not read here: registrations come from the other registry".into())
+        }
         "Service" => {
             let file: ServiceFile =
                 serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
@@ -252,8 +276,18 @@ struct Observed {
 
 impl Observed {
     /// The events that lead here; all of them when there is no before.
-    fn changes_since(&self, before: Option<&Self>) -> Vec<RegistryEvent> {
+    fn changes_since(&self, before: Option<&Self>, holds: Holds) -> Vec<RegistryEvent> {
         let mut events = Vec::new();
+        if holds == Holds::Everything {
+            self.registrations_since(before, &mut events);
+        }
+        if before.map(|before| &before.documents) != Some(&self.documents) {
+            events.push(RegistryEvent::Documents(self.documents.clone()));
+        }
+        events
+    }
+
+    fn registrations_since(&self, before: Option<&Self>, events: &mut Vec<RegistryEvent>) {
         for (name, instances) in &self.services {
             if before.and_then(|before| before.services.get(name)) != Some(instances) {
                 events.push(RegistryEvent::Service {
@@ -266,10 +300,6 @@ impl Observed {
         if before.map(names) != Some(names(self)) {
             events.push(RegistryEvent::Listing(names(self)));
         }
-        if before.map(|before| &before.documents) != Some(&self.documents) {
-            events.push(RegistryEvent::Documents(self.documents.clone()));
-        }
-        events
     }
 }
 
@@ -286,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_file_that_breaks_keeps_what_it_said_and_is_named() {
-        let mut files = Files::default();
+        let mut files = Files::new(Holds::Everything);
         assert_eq!(files.take(texts(&[("orders.yaml", ORDERS)])), vec![]);
         let before = files.observed();
         let held = files.take(texts(&[("orders.yaml", "kind: Service\nname: [")]));
@@ -305,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_removed_file_removes_what_it_said() {
-        let mut files = Files::default();
+        let mut files = Files::new(Holds::Everything);
         files.take(texts(&[
             ("orders.yaml", ORDERS),
             ("trading.yaml", "kind: System\nname: trading\n"),
@@ -313,8 +343,25 @@ mod tests {
         let before = files.observed();
         files.take(texts(&[("trading.yaml", "kind: System\nname: trading\n")]));
         assert_eq!(
-            files.observed().changes_since(Some(&before)),
+            files.observed().changes_since(Some(&before), Holds::Everything),
             vec![RegistryEvent::Listing(BTreeSet::new())]
+        );
+    }
+
+    #[test]
+    fn beside_another_registry_registrations_are_a_mistake_and_no_listing_is_told() {
+        let mut files = Files::new(Holds::Documents);
+        let trading = "kind: System\nname: trading\n";
+        let held = files.take(texts(&[("orders.yaml", ORDERS), ("trading.yaml", trading)]));
+        assert!(
+            matches!(&held[..], [RegistryEvent::Held { subject, reason: Some(reason) }]
+                if subject == "file orders.yaml" && reason.contains("kind Service is not read here")),
+            "{held:?}"
+        );
+        let documents = [("trading".to_owned(), trading.to_owned())].into();
+        assert_eq!(
+            files.observed().changes_since(None, Holds::Documents),
+            vec![RegistryEvent::Documents(documents)]
         );
     }
 
@@ -326,6 +373,7 @@ mod tests {
         let registry = FileRegistry {
             directory: directory.path().to_owned(),
             interval: Duration::from_millis(5),
+            holds: Holds::Everything,
         };
         let shutdown = CancellationToken::new();
         let run = registry.run(sender, shutdown.clone());

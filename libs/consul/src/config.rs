@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use service::secret::Secret;
 
-use crate::pace::Pace;
+use service::pace::Pace;
 
 /// Where Consul is and how to talk to it.
 #[derive(Debug, Clone)]

@@ -19,6 +19,9 @@ pub struct KeyValue {
     pub value: Vec<u8>,
     /// What a check-and-set names.
     pub modify_index: u64,
+    /// The session that holds it.
+    #[serde(default)]
+    pub session: Option<String>,
 }
 
 impl Query<Vec<KeyValue>> {
@@ -69,7 +72,7 @@ impl ConsulClient {
     }
 }
 
-fn kv_path(key: &str) -> Vec<&str> {
+pub(crate) fn kv_path(key: &str) -> Vec<&str> {
     std::iter::once("kv").chain(key.split('/')).collect()
 }
 
@@ -77,6 +80,6 @@ fn cas_parameter(cas: Option<u64>) -> Option<(&'static str, String)> {
     cas.map(|index| ("cas", index.to_string()))
 }
 
-fn write_rule(key: &str) -> String {
+pub(crate) fn write_rule(key: &str) -> String {
     format!("key \"{key}\" {{ policy = \"write\" }}")
 }

@@ -13,7 +13,6 @@
 //! The process installs rustls' crypto provider; this crate chooses none.
 
 mod agent;
-mod backoff;
 mod catalog;
 mod client;
 mod config;
@@ -21,8 +20,8 @@ mod decode;
 mod error;
 mod health;
 mod kv;
-mod pace;
 mod query;
+mod session;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -30,14 +29,14 @@ mod transport;
 mod watch;
 
 pub use agent::{AgentIdentity, CheckDefinition, ServiceDefinition, TtlStatus};
-pub use backoff::Backoff;
 pub use catalog::{CatalogNode, NodeService, NodeServices};
 pub use client::ConsulClient;
 pub use config::{ClientCertificate, ConfigError, Consistency, ConsulConfig, Limits, Token};
 pub use error::{ConsulError, ErrorClass};
 pub use health::{Check, CheckState, EntryNode, EntryService, ServiceEntry, Weights};
 pub use kv::KeyValue;
-pub use pace::Pace;
 pub use query::{Answer, Query};
+pub use service::backoff::Backoff;
+pub use service::pace::Pace;
 pub use settings::RawConsul;
 pub use watch::Watch;

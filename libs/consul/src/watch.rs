@@ -15,12 +15,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use service::backoff::Backoff;
+use service::pace::{Pace, TokenBucket};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::client::ConsulClient;
 use crate::error::{ConsulError, ErrorClass};
-use crate::pace::{Pace, TokenBucket};
 use crate::query::{Answer, Query, next_index};
 use crate::transport::Seat;
 

@@ -19,6 +19,8 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub enum Source {
     /// Consul at this address, with the token in this file.
     Consul(String, Option<PathBuf>),
+    /// Nomad at this address, without Consul; System documents from a directory.
+    Nomad(String, PathBuf),
     /// A directory of YAML files.
     File(PathBuf),
 }
@@ -153,6 +155,10 @@ fn configuration(
         Source::Consul(address, Some(token)) => {
             ("consul", format!("[consul]\naddress = {address:?}\ntoken_file = {token:?}"))
         }
+        Source::Nomad(address, directory) => (
+            "nomad",
+            format!("[nomad]\naddress = {address:?}\n\n[file]\ndirectory = {directory:?}"),
+        ),
         Source::File(directory) => ("file", format!("[file]\ndirectory = {directory:?}")),
     };
     // Namespaces of ours are a network of ours.

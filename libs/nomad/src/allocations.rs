@@ -54,6 +54,8 @@ pub struct Allocation {
     /// What replaces it after a failure; empty: nothing yet.
     #[serde(rename = "NextAllocation", deserialize_with = "null_as_default")]
     pub next: String,
+    /// When it was placed, in nanoseconds since 1970.
+    pub create_time: u64,
     /// When it was placed.
     pub create_index: u64,
     /// When it last changed.

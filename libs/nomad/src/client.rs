@@ -92,12 +92,22 @@ impl NomadClient {
         index: u64,
         wait: Duration,
     ) -> Result<Answer<T>, NomadError> {
+        let answer = self.ask_since(query, index, wait).await?;
+        Ok(Answer { index: next_index(index, answer.index), ..answer })
+    }
+
+    /// As [`Self::poll`], with Nomad's own index in the answer.
+    pub(crate) async fn ask_since<T: DeserializeOwned + Default>(
+        &self,
+        query: &Query<T>,
+        index: u64,
+        wait: Duration,
+    ) -> Result<Answer<T>, NomadError> {
         if index == 0 {
             return self.read(query).await;
         }
         let block = [("index", index.to_string()), ("wait", format!("{}ms", wait.as_millis()))];
-        let answer = self.ask(query, &block, wait + wait / 16 + POLL_SLACK).await?;
-        Ok(Answer { index: next_index(index, answer.index), ..answer })
+        self.ask(query, &block, wait + wait / 16 + POLL_SLACK).await
     }
 
     async fn ask<T: DeserializeOwned + Default>(

@@ -51,6 +51,11 @@ impl Job {
         self.number("JobModifyIndex")
     }
 
+    /// When it was first registered: another one where it was purged in between.
+    pub fn create_index(&self) -> u64 {
+        self.number("CreateIndex")
+    }
+
     /// Whether it was stopped.
     pub fn is_stopped(&self) -> bool {
         self.body.get("Stop").and_then(Value::as_bool).unwrap_or_default()

@@ -1,11 +1,11 @@
 //! A client for Nomad's HTTP API, for what deploys jobs and for what watches services.
 //!
-//! In: a [`NomadConfig`]. Out: typed [`Answer`]s to a [`Query`], asked once ([`NomadClient::read`]) or when something
-//! has changed since an index ([`NomadClient::poll`]); and the writes of a deploy: register with check-and-set, promote,
+//! In: a [`NomadConfig`]. Out: typed [`Answer`]s to a [`Query`], asked once ([`NomadClient::read`]), when something
+//! has changed since an index ([`NomadClient::poll`]), or again and again ([`Watch::next`]); and the writes of a deploy: register with check-and-set, promote,
 //! fail, revert, stop, drain.
 //!
 //! **Invariants**
-//! - Nothing is retried in here: only the caller knows whether a request may be repeated.
+//! - Nothing but a watch asks twice: only the caller knows whether a request may be repeated.
 //! - An answer is believed only with status 200, an index of at least 1 and a server that knows its leader.
 //! - A token is never printed.
 //!
@@ -28,6 +28,8 @@ mod plan;
 mod query;
 mod services;
 mod settings;
+mod variables;
+mod watch;
 
 pub use allocations::{Allocation, AllocationHealth, CheckResult, TaskEvent, TaskState};
 pub use client::NomadClient;
@@ -42,3 +44,5 @@ pub use plan::{Diff, FieldDiff, GroupDiff, ObjectDiff, Plan, TaskDiff, UpdateCou
 pub use query::{Answer, Query};
 pub use services::{ServiceInstance, ServiceListing, ServiceStub};
 pub use settings::RawNomad;
+pub use variables::{Variable, VariableStub};
+pub use watch::{Watch, Watching};

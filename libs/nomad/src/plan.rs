@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::decode::null_as_default;
 use crate::evaluations::PlacementFailure;
@@ -60,7 +60,7 @@ pub struct UpdateCounts {
 }
 
 /// The difference of a whole job.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Diff {
     /// `None`, `Added`, `Deleted` or `Edited`.
@@ -85,7 +85,7 @@ impl Diff {
 }
 
 /// The difference of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct GroupDiff {
     /// As [`Diff::kind`].
@@ -108,7 +108,7 @@ pub struct GroupDiff {
 }
 
 /// The difference of a task.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct TaskDiff {
     /// As [`Diff::kind`].
@@ -128,7 +128,7 @@ pub struct TaskDiff {
 }
 
 /// The difference of a block.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ObjectDiff {
     /// As [`Diff::kind`].
@@ -145,7 +145,7 @@ pub struct ObjectDiff {
 }
 
 /// The difference of a field.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct FieldDiff {
     /// As [`Diff::kind`].

@@ -21,8 +21,10 @@ pub struct RawNomad {
     pub address: String,
     /// File with the ACL token, read again for each request; without it `NOMAD_TOKEN` is used.
     pub token_file: Option<PathBuf>,
-    /// The namespace that is watched; `*`: every one that the token may see.
+    /// The namespaces that are watched, separated by commas; `*`: every one that the token may see.
     pub namespace: String,
+    /// The namespace whose variables `mesh/systems/NAME` (item `document`) are the System documents; without it they are the files of `file.directory`.
+    pub documents_namespace: Option<String>,
     /// The region; without it that of the agent which answers.
     pub region: Option<String>,
     /// PEM file of the authorities that sign Nomad's certificate; without it the system's.
@@ -39,6 +41,7 @@ impl Default for RawNomad {
             address: "http://127.0.0.1:4646".to_owned(),
             token_file: None,
             namespace: "default".to_owned(),
+            documents_namespace: None,
             region: None,
             ca_file: None,
             cert_file: None,

@@ -1,4 +1,5 @@
 //! What the client sends and what it makes of answers, against a server whose answers are those seen from Nomad.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

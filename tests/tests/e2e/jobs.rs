@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use jobspec::node::Node;
+use jobspec::scope::Scope;
+use jobspec::source::Source;
 use lab::netns::{NetNs, Network};
 use lab::placer::ServiceSpec;
 use lab::process::{self, Process, Program};
 use lab::registry::{Check, Registration};
 use lab::world::WorldOptions;
 use meshctl::lint::job::{Group, Job};
-use meshctl::lint::node::Node;
 use meshctl::lint::proxy::likely;
-use meshctl::lint::scope::Scope;
-use meshctl::lint::source::Source;
 
 use crate::SOON;
 use crate::scene::{Scene, TRADING, soon};
@@ -27,9 +27,9 @@ const JOB: &str = "jobs/service.nomad.hcl";
 fn group(planes: &str) -> Group {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join(JOB)).unwrap();
-    let body = text.parse().unwrap();
+    let body = jobspec::parse(&text).unwrap();
     let given = BTreeMap::from([("control_planes".to_owned(), format!("[{planes:?}]"))]);
-    let scope = Scope::of_file(&text, &body, &given);
+    let scope = Scope::of_file(&body, &given);
     let source = Source { name: JOB.to_owned(), text };
     let mut jobs = Job::of_file(&Node::of_file(&source, &body, scope));
     jobs.remove(0).groups.remove(0)

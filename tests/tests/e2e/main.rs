@@ -10,7 +10,9 @@
 //! | [`gateway`] | what a gateway does for its clients |
 //! | [`jobs`] | the command lines of `jobs/` make instances |
 //! | [`judges`] | what clients that are not ours say of the control plane |
+//! | [`nomad`] | a mesh without Consul |
 //! | [`replicas`] | two control planes are as good as one |
+//! | [`tracks`] | old and new instances change places under load |
 //! | [`upgrades`] | parts of the platform are replaced under load |
 //!
 //! [`scene`] starts a mesh and asks it. A test without its real part prints `SKIP` and fails when `E2E_REQUIRE` names
@@ -23,12 +25,14 @@ mod gateway;
 mod jobs;
 mod judges;
 mod moves;
+mod nomad;
 mod on_demand;
 mod registrations;
 mod replicas;
 mod scene;
 mod shown;
 mod smoke;
+mod tracks;
 mod upgrades;
 
 use std::time::Duration;

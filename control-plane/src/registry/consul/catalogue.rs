@@ -17,15 +17,16 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::failures::Failures;
-use super::guard::{Verdict, judge_listing};
-use super::hold::Hold;
 use super::probe::keep_watch;
 use super::scout::Scout;
 use super::service::{Mode, Report, ServiceTask, Strategy};
 use super::survey::{Survey, Surveyed};
 use super::sweep::Found;
-use super::{Context, Ended, chain, died, pace_by_size};
+use super::{Context, pace_by_size};
+use crate::registry::failures::Failures;
+use crate::registry::guard::{Verdict, judge_listing};
+use crate::registry::hold::Hold;
+use crate::registry::outlet::{Ended, chain, died};
 use crate::registry::{RegistryError, RegistryEvent};
 
 type Names = BTreeSet<Arc<str>>;
@@ -73,18 +74,18 @@ impl Catalogue {
         // Replaced by the channel that `run` reads from.
         let (reports, _) = mpsc::channel(1);
         Self {
-            context,
             restores,
             mode,
             accepted: None,
             published: None,
             services: BTreeMap::new(),
             scout: Scout::default(),
-            failures: Failures::default(),
-            hold: Hold::new("catalogue".to_owned()),
+            failures: Failures::new(context.outlet.clone(), "consul"),
+            hold: context.hold("catalogue".to_owned()),
             doubt: Arc::new(Notify::new()),
             reports,
             tasks: JoinSet::new(),
+            context,
         }
     }
 
@@ -132,16 +133,16 @@ impl Catalogue {
         let index = answer.index;
         let names = names(answer.value);
         match judge_listing(self.accepted.as_ref(), &names) {
-            Verdict::Unchanged => self.hold.release(&self.context).await?,
+            Verdict::Unchanged => self.hold.release().await?,
             Verdict::Accept => {
                 self.accept(names, index).await?;
-                self.hold.release(&self.context).await?;
+                self.hold.release().await?;
             }
             Verdict::Confirm(reason) => {
                 let accepted = self.accepted.iter().flatten().cloned();
                 let all = accepted.chain(names).collect();
                 self.accept(all, index).await?;
-                self.hold.suspect(&self.context, reason).await?;
+                self.hold.suspect(reason).await?;
             }
         }
         self.scout.rescan();
@@ -153,14 +154,14 @@ impl Catalogue {
         let answer = self.context.client.read(&Query::services(), Consistency::Consistent).await;
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return self.hold.keep(&self.context, chain(&error)).await,
+            Err(error) => return self.hold.keep(chain(&error)).await,
         };
         if let Err(reason) = self.context.probe.verify(Instant::now()).await {
-            self.hold.keep(&self.context, reason.clone()).await?;
+            self.hold.keep(reason.clone()).await?;
             return self.note(Report::Blind(reason)).await;
         }
         self.accept(names(answer.value), answer.index).await?;
-        self.hold.release(&self.context).await
+        self.hold.release().await
     }
 
     /// Believes a listing: publishes it, starts and ends services' tasks.
@@ -193,7 +194,7 @@ impl Catalogue {
             return Ok(());
         }
         self.published = Some(listed.clone());
-        self.context.send(RegistryEvent::Listing(listed)).await
+        self.context.outlet.send(RegistryEvent::Listing(listed)).await
     }
 
     fn start(&mut self, name: Arc<str>) {
@@ -307,14 +308,14 @@ impl Catalogue {
     }
 
     async fn set_failing(&mut self, subject: Arc<str>, error: Option<String>) -> Result<(), Ended> {
-        self.failures.set(&self.context, subject, error).await
+        self.failures.set(subject, error).await
     }
 
     fn check(&self, ended: Result<Result<(), Ended>, JoinError>) -> Result<(), Ended> {
         match ended {
             Ok(outcome) => outcome,
             Err(error) if error.is_cancelled() => Ok(()),
-            Err(error) => Err(died(error)),
+            Err(error) => Err(died("consul", error)),
         }
     }
 }

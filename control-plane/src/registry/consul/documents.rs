@@ -13,9 +13,10 @@ use std::sync::Arc;
 use ::consul::{Answer, Consistency, ConsulError, KeyValue, Query};
 use tokio::sync::watch;
 
-use super::guard::{Verdict, judge_documents};
-use super::hold::Hold;
-use super::{Context, Ended, chain};
+use super::Context;
+use crate::registry::guard::{Verdict, judge_documents};
+use crate::registry::hold::Hold;
+use crate::registry::outlet::{Ended, chain};
 use crate::registry::{RegistryError, RegistryEvent};
 
 type Texts = BTreeMap<String, String>;
@@ -32,7 +33,7 @@ pub(super) struct Documents {
 
 impl Documents {
     pub(super) fn new(context: Arc<Context>, restored: watch::Receiver<u64>) -> Self {
-        let hold = Hold::new("documents".to_owned());
+        let hold = context.hold("documents".to_owned());
         Self { context, restored, published: None, reported: None, hold }
     }
 
@@ -68,9 +69,9 @@ impl Documents {
         self.report(None).await?;
         let texts = texts(answer.value, &self.context.config.documents_prefix);
         match judge_documents(self.published.as_ref(), &texts) {
-            Verdict::Unchanged => self.hold.release(&self.context).await,
+            Verdict::Unchanged => self.hold.release().await,
             Verdict::Accept => self.publish(texts).await,
-            Verdict::Confirm(reason) => self.hold.suspect(&self.context, reason).await,
+            Verdict::Confirm(reason) => self.hold.suspect(reason).await,
         }
     }
 
@@ -81,9 +82,9 @@ impl Documents {
             Ok(None) => {
                 let reason =
                     "Consul lists no document but has one: restore the token's key_prefix rule";
-                self.hold.keep(&self.context, reason.to_owned()).await
+                self.hold.keep(reason.to_owned()).await
             }
-            Err(error) => self.hold.keep(&self.context, chain(&error)).await,
+            Err(error) => self.hold.keep(chain(&error)).await,
         }
     }
 
@@ -105,9 +106,9 @@ impl Documents {
     async fn publish(&mut self, texts: Texts) -> Result<(), Ended> {
         if self.published.as_ref() != Some(&texts) {
             self.published = Some(texts.clone());
-            self.context.send(RegistryEvent::Documents(texts)).await?;
+            self.context.outlet.send(RegistryEvent::Documents(texts)).await?;
         }
-        self.hold.release(&self.context).await
+        self.hold.release().await
     }
 
     async fn report(&mut self, error: Option<String>) -> Result<(), Ended> {
@@ -115,7 +116,7 @@ impl Documents {
             return Ok(());
         }
         self.reported = Some(error.clone());
-        self.context.source("consul-kv", error).await
+        self.context.outlet.source("consul-kv", error).await
     }
 }
 
@@ -136,7 +137,12 @@ mod tests {
     #[test]
     fn only_keys_directly_below_the_prefix_are_documents() {
         let keys = ["mesh/systems/", "mesh/systems/trading", "mesh/systems/trading/versions/1"]
-            .map(|key| KeyValue { key: key.to_owned(), value: b"text".to_vec(), modify_index: 1 });
+            .map(|key| KeyValue {
+                key: key.to_owned(),
+                value: b"text".to_vec(),
+                modify_index: 1,
+                session: None,
+            });
         let expected = [("trading".to_owned(), "text".to_owned())].into();
         assert_eq!(texts(keys.into(), "mesh/systems/"), expected);
     }

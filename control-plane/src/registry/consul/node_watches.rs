@@ -13,7 +13,8 @@ use ::consul::{Answer, ConsulError, NodeServices, Pace, Query};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Context, Ended, died, pace_by_size};
+use super::{Context, pace_by_size};
+use crate::registry::outlet::{Ended, died};
 
 /// A node's registrations are a large answer: after a burst, each registration costs so much time.
 const INTERVAL_PER_REGISTRATION: Duration = Duration::from_micros(50);
@@ -86,7 +87,7 @@ impl NodeWatches {
                 // The sender in here keeps the channel open.
                 Some(answer) = self.answers.recv() => return Ok(answer),
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Err(error) if !error.is_cancelled() => return Err(died(error)),
+                    Err(error) if !error.is_cancelled() => return Err(died("consul", error)),
                     _ => {}
                 },
             }

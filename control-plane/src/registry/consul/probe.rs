@@ -13,8 +13,9 @@ use ::consul::{Consistency, ConsulClient, Query};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::Instant;
 
+use super::Context;
 use super::service::Report;
-use super::{Context, Ended, chain};
+use crate::registry::outlet::{Ended, chain};
 
 /// A refusal stays in force so long, so that a thousand held services do not probe a thousand times.
 const REFUSAL_LASTS: Duration = Duration::from_secs(1);

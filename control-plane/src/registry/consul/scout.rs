@@ -9,10 +9,11 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::Context;
 use super::service::Report;
 use super::survey::survey;
 use super::sweep::{Found, Sweep};
-use super::{Context, Ended};
+use crate::registry::outlet::Ended;
 
 /// Findings that may wait for the catalogue.
 const FINDINGS: usize = 16;

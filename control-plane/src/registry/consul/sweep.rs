@@ -17,11 +17,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::Context;
 use super::known::{Dirty, Known};
 use super::node_watches::NodeWatches;
 use super::service::Report;
 use super::survey::{Baseline, Survey, survey};
-use super::{Context, Ended, chain};
+use crate::registry::outlet::{Ended, chain};
 
 /// While all checks pass, any check's output wakes these watches, with an empty answer.
 const CHECKS_INTERVAL: Duration = Duration::from_millis(20);

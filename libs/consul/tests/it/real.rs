@@ -83,6 +83,34 @@ async fn keys_are_written_with_check_and_set() {
 }
 
 #[tokio::test]
+async fn a_key_is_held_by_one_session_and_keeps_its_value_when_the_session_ends() {
+    let Some(consul) = ConsulProcess::start(ConsulOptions::default()).await else { return };
+    let client = consul.client().unwrap();
+    let key = "mesh/deploys/orders";
+    let ttl = Duration::from_secs(10);
+    let first = client.create_session("first", ttl).await.unwrap();
+    let second = client.create_session("second", ttl).await.unwrap();
+
+    assert!(client.lock_key(key, "begun", &first).await.unwrap());
+    assert!(!client.lock_key(key, "mine", &second).await.unwrap());
+    assert!(client.lock_key(key, "half-way", &first).await.unwrap());
+    let held = client.get_key(key, Consistency::Consistent).await.unwrap().unwrap();
+    assert_eq!(
+        (held.value.as_slice(), held.session.as_ref()),
+        (b"half-way".as_slice(), Some(&first))
+    );
+    assert!(client.renew_session(&first).await.unwrap());
+
+    client.destroy_session(&first).await.unwrap();
+    client.destroy_session(&first).await.unwrap();
+    assert!(!client.renew_session(&first).await.unwrap());
+    let left = client.get_key(key, Consistency::Consistent).await.unwrap().unwrap();
+    assert_eq!((left.value.as_slice(), left.session), (b"half-way".as_slice(), None));
+    assert!(client.lock_key(key, "mine", &second).await.unwrap());
+    assert!(client.lock_key(key, "late", &first).await.is_err());
+}
+
+#[tokio::test]
 async fn three_hundred_watches_share_two_tls_connections_and_wake_together() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["consul.example".to_owned()]).unwrap();

@@ -1,6 +1,6 @@
 //! Which answers shrink the mesh so much that they must be confirmed.
 //!
-//! In: what is published and what Consul answers now. Out: a [`Verdict`]. Used wherever an answer comes in.
+//! In: what is published and what is answered now. Out: a [`Verdict`]. Used wherever an answer comes in.
 //!
 //! **Invariants**: pure. A first answer is accepted: there is nothing to lose yet. Growth is never delayed.
 
@@ -33,10 +33,10 @@ pub(super) fn judge_instances(
     if published == answered {
         Verdict::Unchanged
     } else if before > 0 && after == 0 {
-        Verdict::Confirm(format!("all {before} instances are gone from Consul's answer"))
+        Verdict::Confirm(format!("all {before} instances are gone from the answer"))
     } else if before >= MANY_INSTANCES && after * 2 < before {
         Verdict::Confirm(format!(
-            "{} of {before} instances are gone from Consul's answer",
+            "{} of {before} instances are gone from the answer",
             before - after
         ))
     } else {
@@ -54,7 +54,7 @@ pub(super) fn judge_listing(
     if accepted == answered {
         Verdict::Unchanged
     } else if gone * 3 > before {
-        Verdict::Confirm(format!("{gone} of {before} services are gone from Consul's listing"))
+        Verdict::Confirm(format!("{gone} of {before} services are gone from the listing"))
     } else {
         Verdict::Accept
     }
@@ -69,7 +69,7 @@ pub(super) fn judge_documents(
     if published == answered {
         Verdict::Unchanged
     } else if answered.is_empty() {
-        Verdict::Confirm(format!("all {} documents are gone from Consul's answer", published.len()))
+        Verdict::Confirm(format!("all {} documents are gone from the answer", published.len()))
     } else {
         Verdict::Accept
     }

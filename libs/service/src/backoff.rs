@@ -1,7 +1,7 @@
 //! Pauses between failed attempts.
 //!
 //! In: failures, one call each. Out: how long to pause: exponential from `min` to `max`, with full jitter, so that many
-//! clients of one Consul do not return together.
+//! clients of one server do not return together.
 //!
 //! **Invariants**: no sleeping in here; with a seeded generator the pauses are reproducible.
 

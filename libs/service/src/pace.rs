@@ -1,4 +1,4 @@
-//! How often a watch may poll.
+//! How often something may be asked that may change at any time.
 //!
 //! In: the time. Out: how long to wait before the next poll. Used by each watch, for itself.
 //!
@@ -20,22 +20,24 @@ pub struct Pace {
 
 /// The state of a [`Pace`], as the time at which the bucket would be full again.
 #[derive(Debug)]
-pub(crate) struct TokenBucket {
+pub struct TokenBucket {
     pace: Pace,
     full_at: Option<Instant>,
 }
 
 impl TokenBucket {
-    pub(crate) fn new(pace: Pace) -> Self {
+    /// A full one.
+    pub const fn new(pace: Pace) -> Self {
         Self { pace, full_at: None }
     }
 
-    pub(crate) fn set_pace(&mut self, pace: Pace) {
+    /// From the next token on, another pace.
+    pub const fn set_pace(&mut self, pace: Pace) {
         self.pace = pace;
     }
 
     /// Takes one token; the answer is when it may be used, now or later.
-    pub(crate) fn take(&mut self, now: Instant) -> Instant {
+    pub fn take(&mut self, now: Instant) -> Instant {
         let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + self.pace.interval;
         self.full_at = Some(full_at);
         let capacity = self.pace.interval * self.pace.burst.max(1);

@@ -1,27 +1,32 @@
-//! What of Consul fails at the moment, as one source: the first failure by subject stands for all.
+//! What of a registry fails at the moment, as one source: the first failure by subject stands for all.
 //!
-//! In: failures and their ends, by subject. Out: the `consul` [`RegistryEvent::Source`], when the first changes.
-//! Owned by the catalogue.
+//! In: failures and their ends, by subject. Out: the registry's [`RegistryEvent::Source`], when the first changes.
+//! Owned by whoever hears of all of them.
 //!
 //! [`RegistryEvent::Source`]: crate::registry::RegistryEvent::Source
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Context, Ended};
+use super::outlet::{Ended, Outlet};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Failures {
+    outlet: Outlet,
+    source: &'static str,
     failing: BTreeMap<Arc<str>, String>,
     reported: Option<String>,
 }
 
 impl Failures {
+    pub(super) const fn new(outlet: Outlet, source: &'static str) -> Self {
+        Self { outlet, source, failing: BTreeMap::new(), reported: None }
+    }
+
     /// `subject` fails, or (`None`) no longer.
     pub(super) async fn set(
         &mut self,
-        context: &Context,
         subject: Arc<str>,
         error: Option<String>,
     ) -> Result<(), Ended> {
@@ -35,9 +40,11 @@ impl Failures {
         }
         self.reported = first.cloned();
         match &self.reported {
-            Some(error) => tracing::warn!(%error, "Consul fails; keeping what it said last"),
-            None => tracing::info!("Consul answers again"),
+            Some(error) => {
+                tracing::warn!(source = self.source, %error, "The registry fails; keeping what it said last")
+            }
+            None => tracing::info!(source = self.source, "The registry answers again"),
         }
-        context.source("consul", self.reported.clone()).await
+        self.outlet.source(self.source, self.reported.clone()).await
     }
 }

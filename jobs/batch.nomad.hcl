@@ -48,6 +48,12 @@ variable "control_planes" {
   default     = ["control-plane.service.consul:18000"]
 }
 
+variable "agent" {
+  description = "Port of the host's agent for spans, at the host's address. Without an agent there, spans are lost and nothing else."
+  type        = number
+  default     = 4317
+}
+
 locals {
   bin = var.driver == "docker" ? "/usr/local/bin" : "local/bin"
 }
@@ -99,6 +105,8 @@ job "nightly-report" {
           "--cluster", "nightly-report",
           "--egress", "15001",
           "--upstreams", "orders, quotes",
+          "--host", "${attr.unique.network.ip-address}", "--agent", "${var.agent}",
+          "--spans", "4317,4318,9411",
           "--xds", join(",", var.control_planes),
           "--", "${local.bin}/envoy", "--log-level", "warning",
         ]

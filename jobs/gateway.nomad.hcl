@@ -48,6 +48,12 @@ variable "control_planes" {
   default     = ["control-plane.service.consul:18000"]
 }
 
+variable "agent" {
+  description = "Port of the host's agent for spans, at the host's address. Without an agent there, spans are lost and nothing else."
+  type        = number
+  default     = 4317
+}
+
 variable "consul" {
   description = "Consul, as instances reach it: API keys are read from there."
   type        = string
@@ -199,7 +205,7 @@ job "trading-gateway" {
           "--ingress", "${NOMAD_PORT_ingress}",
           "--egress", "15001",
           "--stats", "${NOMAD_PORT_stats}",
-          "--host", "${NOMAD_HOST_IP_mesh}",
+          "--host", "${NOMAD_HOST_IP_mesh}", "--agent", "${var.agent}",
           "--xds", join(",", var.control_planes),
           "--", "${local.bin}/envoy", "--log-level", "warning",
         ]

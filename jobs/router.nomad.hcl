@@ -43,6 +43,12 @@ variable "control_planes" {
   default     = ["control-plane.service.consul:18000"]
 }
 
+variable "agent" {
+  description = "Port of the host's agent for spans, at the host's address. Without an agent there, spans are lost and nothing else."
+  type        = number
+  default     = 4317
+}
+
 variable "linger" {
   description = "How long the load balancer takes to see that a Router is not ready."
   type        = string
@@ -116,6 +122,7 @@ job "router" {
           "--id", "${NOMAD_ALLOC_ID}",
           "--service", "router=${NOMAD_PORT_http}",
           "--stats", "${NOMAD_PORT_stats}",
+          "--host", "${NOMAD_HOST_IP_http}", "--agent", "${var.agent}",
           "--xds", join(",", var.control_planes),
           "--", "${local.bin}/envoy", "--log-level", "warning",
         ]

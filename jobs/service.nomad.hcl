@@ -54,6 +54,12 @@ variable "control_planes" {
   default     = ["control-plane.service.consul:18000"]
 }
 
+variable "agent" {
+  description = "Port of the host's agent for spans, at the host's address. Without an agent there, spans are lost and nothing else."
+  type        = number
+  default     = 4317
+}
+
 locals {
   # With docker the programs are in the image; with exec an artifact brings them, because a task sees nothing of its host
   # but what the client's chroot_env names.
@@ -151,7 +157,8 @@ job "orders" {
           "--service", "orders=${NOMAD_PORT_mesh}:8080",
           "--egress", "15001",
           "--stats", "${NOMAD_PORT_stats}",
-          "--host", "${NOMAD_HOST_IP_mesh}",
+          "--host", "${NOMAD_HOST_IP_mesh}", "--agent", "${var.agent}",
+          "--spans", "4317,4318,9411",
           "--xds", join(",", var.control_planes),
           "--", "${local.bin}/envoy", "--log-level", "warning",
         ]

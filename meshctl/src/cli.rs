@@ -12,13 +12,18 @@ use lab::demo::trace;
 use crate::apply;
 use crate::bootstrap;
 use crate::console::Console;
+use crate::deploy;
 use crate::failure::Failure;
 use crate::history;
 use crate::keys;
 use crate::lint;
+use crate::promote;
 use crate::replicas::ApiArgs;
+use crate::rollback;
 use crate::run_envoy;
 use crate::show::{self, Listing, OutputArgs};
+use crate::status;
+use crate::stop;
 use crate::wait_envoy;
 
 /// Shown below `--help`.
@@ -27,7 +32,9 @@ Exit codes:
   0  done, or what was asked holds
   1  refused: bad input, a failed check, or somebody said no
   2  the command line makes no sense
-  3  nothing that could answer was reachable";
+  3  nothing that could answer was reachable
+  4  waiting for a person (deploy): meshctl promote, or meshctl rollback
+  5  half-way (deploy, promote, rollback, stop): the message names what is left";
 
 /// Look after a mesh: its Systems, its proxies and their configuration.
 #[derive(Debug, Parser)]
@@ -49,6 +56,11 @@ enum Command {
     Explain(ExplainArgs),
     Bootstrap(Box<bootstrap::BootstrapArgs>),
     Lint(lint::LintArgs),
+    Deploy(Box<deploy::DeployArgs>),
+    Promote(Box<promote::PromoteArgs>),
+    Rollback(Box<rollback::RollbackArgs>),
+    Status(Box<status::StatusArgs>),
+    Stop(Box<stop::StopArgs>),
     RunEnvoy(Box<run_envoy::RunEnvoyArgs>),
     WaitEnvoy(wait_envoy::WaitEnvoyArgs),
     Demo(DemoArgs),
@@ -165,6 +177,11 @@ impl Cli {
             }
             Command::Bootstrap(args) => console.print(&bootstrap::run(*args)?),
             Command::Lint(args) => lint::run(&args, console),
+            Command::Deploy(args) => deploy::run(*args, console).await,
+            Command::Promote(args) => promote::run(*args, console).await,
+            Command::Rollback(args) => rollback::run(*args, console).await,
+            Command::Status(args) => status::run(*args, console).await,
+            Command::Stop(args) => stop::run(*args, console).await,
             Command::RunEnvoy(args) => run_envoy::run(*args, console).await,
             Command::WaitEnvoy(args) => wait_envoy::run(&args, console).await,
             Command::Demo(DemoArgs { what: Some(DemoWhat::Token(args)), .. }) => {

@@ -23,6 +23,8 @@ pub struct Console<'a> {
     pub has_color: bool,
     /// Columns of the terminal behind `out`; `None`: not a terminal, do not wrap.
     pub width: Option<u16>,
+    /// Columns of the terminal behind `err`; `None`: not a terminal, progress goes there as lines.
+    pub err_width: Option<u16>,
     /// The time at which the command began.
     pub now: SystemTime,
 }

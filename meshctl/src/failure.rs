@@ -14,6 +14,12 @@ pub enum Failure {
     /// What it needs does not answer: exit code 3.
     #[error("{0}")]
     Unreachable(String),
+    /// It goes on when a person agrees: exit code 4.
+    #[error("{0}")]
+    Waiting(String),
+    /// Something is left in a state that a person must look at: exit code 5.
+    #[error("{0}")]
+    HalfWay(String),
     /// A program that it ran ended with an exit code of its own, which is passed on.
     #[error("{what}")]
     Ended {
@@ -31,6 +37,8 @@ impl Failure {
             Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Unreachable(_) => 3,
+            Self::Waiting(_) => 4,
+            Self::HalfWay(_) => 5,
             Self::Ended { code, .. } => *code,
         }
     }

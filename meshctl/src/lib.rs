@@ -12,6 +12,7 @@
 //! | [`show`] | `get` and `explain`: tables and JSON |
 //! | [`replicas`] | the control planes' API, all replicas at once |
 //! | [`bootstrap`] | the Envoy bootstrap of one proxy |
+//! | [`deploy`], [`promote`], [`rollback`], [`stop`], [`status`] | Nomad jobs, from a file to running and back |
 //! | [`lint`] | what in Nomad jobs would lose requests or hide a service |
 //! | [`run_envoy`], [`wait_envoy`], [`envoy_admin`] | an Envoy that drains before it ends, and one that is awaited |
 //!
@@ -23,13 +24,18 @@ pub mod bootstrap;
 pub mod change;
 pub mod cli;
 pub mod console;
+pub mod deploy;
 pub mod envoy_admin;
 pub mod failure;
 pub mod history;
 pub mod keys;
 pub mod lint;
+pub mod promote;
 pub mod replicas;
+pub mod rollback;
 pub mod run_envoy;
 pub mod show;
+pub mod status;
+pub mod stop;
 pub mod store;
 pub mod wait_envoy;

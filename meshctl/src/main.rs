@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
         is_interactive: stdin().is_terminal() && stderr().is_terminal(),
         has_color: is_terminal,
         width: terminal_size::terminal_size().map(|(width, _)| width.0).filter(|_| is_terminal),
+        err_width: terminal_size::terminal_size_of(stderr()).map(|(width, _)| width.0),
         now: std::time::SystemTime::now(),
     };
     match cli.run(&mut console).await {

@@ -35,10 +35,10 @@ pub struct ApiArgs {
     )]
     addresses: Vec<String>,
     /// File with the bearer token of the API, where it asks for one.
-    #[arg(long = "api-token-file", value_name = "FILE", global = true)]
+    #[arg(id = "api_token_file", long = "api-token-file", value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
     /// PEM file of the authorities that sign the API's certificate; without it the system's.
-    #[arg(long = "api-ca-file", value_name = "FILE", global = true)]
+    #[arg(id = "api_ca_file", long = "api-ca-file", value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
 }
 
@@ -57,11 +57,6 @@ pub struct Answer<T> {
     pub replica: String,
     /// What it knows; `None`: it does not know what was asked for.
     pub value: Option<T>,
-}
-
-enum Outcome<T> {
-    Answered(Option<T>),
-    Failed(String),
 }
 
 impl Replicas {
@@ -104,14 +99,11 @@ impl Replicas {
         path: &str,
         console: &mut Console<'_>,
     ) -> Result<Vec<Answer<T>>, Failure> {
-        let asked = self.addresses.iter().map(|address| self.ask_one::<T>(address, path));
         let mut answers = Vec::new();
-        for (replica, outcome) in self.addresses.iter().zip(join_all(asked).await) {
-            match outcome {
-                Outcome::Answered(value) => {
-                    answers.push(Answer { replica: replica.clone(), value })
-                }
-                Outcome::Failed(why) => console.remark(&format!("{replica}: {why}"))?,
+        for (replica, answer) in self.ask_each(path).await {
+            match answer {
+                Ok(value) => answers.push(Answer { replica, value }),
+                Err(why) => console.remark(&format!("{replica}: {why}"))?,
             }
         }
         if answers.is_empty() {
@@ -122,7 +114,20 @@ impl Replicas {
         Ok(answers)
     }
 
-    async fn ask_one<T: DeserializeOwned>(&self, address: &str, path: &str) -> Outcome<T> {
+    /// Asks all replicas: what each knows, `None` where it does not know what was asked for, or why it gives no answer.
+    pub async fn ask_each<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Vec<(String, Result<Option<T>, String>)> {
+        let asked = self.addresses.iter().map(|address| self.ask_one::<T>(address, path));
+        self.addresses.iter().cloned().zip(join_all(asked).await).collect()
+    }
+
+    async fn ask_one<T: DeserializeOwned>(
+        &self,
+        address: &str,
+        path: &str,
+    ) -> Result<Option<T>, String> {
         let mut request = self.client.get(format!("{address}{path}"));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose());
@@ -132,26 +137,26 @@ impl Replicas {
             Err(error) => {
                 let why = ErrorChain(&error.without_url()).to_string();
                 let hint = "check that a control plane runs there and has its API port open";
-                return Outcome::Failed(format!("does not answer ({why}): {hint}"));
+                return Err(format!("does not answer ({why}): {hint}"));
             }
         };
         let status = response.status();
         let body = match response.bytes().await {
             Ok(body) => body,
-            Err(error) => return Outcome::Failed(format!("broke off its answer: {error}")),
+            Err(error) => return Err(format!("broke off its answer: {error}")),
         };
         if status == StatusCode::OK {
             return match serde_json::from_slice(&body) {
-                Ok(value) => Outcome::Answered(Some(value)),
-                Err(error) => Outcome::Failed(format!(
+                Ok(value) => Ok(Some(value)),
+                Err(error) => Err(format!(
                     "answers what this version does not understand ({error}): use a meshctl of the control plane's version"
                 )),
             };
         }
         match serde_json::from_slice::<ApiError>(&body) {
-            Ok(_) if status == StatusCode::NOT_FOUND => Outcome::Answered(None),
-            Ok(ApiError { error }) => Outcome::Failed(error),
-            Err(_) => Outcome::Failed(format!("answers {status}: is it a control plane's API?")),
+            Ok(_) if status == StatusCode::NOT_FOUND => Ok(None),
+            Ok(ApiError { error }) => Err(error),
+            Err(_) => Err(format!("answers {status}: is it a control plane's API?")),
         }
     }
 }

@@ -31,6 +31,7 @@ const KEPT: usize = 20;
 pub struct ConsulArgs {
     /// Consul's HTTP address.
     #[arg(
+        id = "consul",
         long = "consul",
         value_name = "URL",
         default_value = "http://127.0.0.1:8500",

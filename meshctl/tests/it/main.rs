@@ -8,6 +8,7 @@
 
 mod apply;
 mod bootstrap;
+mod deploy;
 mod docs;
 mod lint;
 mod run_envoy;

@@ -29,6 +29,35 @@ async fn control_plane(proxies: Value, problems: Value) -> String {
     format!("http://{address}")
 }
 
+/// The API of a control plane one version ahead: its objects have a field that this version does not know.
+#[expect(clippy::disallowed_methods, reason = "a fake's server lives as long as its test")]
+async fn newer(api: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = Router::new().fallback(async move |uri: axum::http::Uri| {
+        let answer = reqwest::get(format!("{api}{uri}")).await.unwrap();
+        let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
+        (status, Json(with_a_field_more(answer.json().await.unwrap())))
+    });
+    tokio::spawn(async move { axum::serve(listener, relay).await });
+    format!("http://{address}")
+}
+
+fn with_a_field_more(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(with_a_field_more).collect(),
+        Value::Object(fields) => {
+            // `to` is one of several things by its only key, and the keys of `ways` are names: there a key is no field.
+            let fields = fields.into_iter().map(|(key, value)| {
+                let keyed = ["to", "ways"].contains(&key.as_str());
+                (key, if keyed { value } else { with_a_field_more(value) })
+            });
+            fields.chain([("of_the_next_version".to_owned(), json!({"a": 1}))]).collect()
+        }
+        other => other,
+    }
+}
+
 /// An address on which nothing listens.
 async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,9 +144,8 @@ async fn two_control_planes() -> String {
     format!("{},{}", first.await, second.await)
 }
 
-#[tokio::test]
-async fn tables_join_what_all_replicas_know() {
-    let api = two_control_planes().await;
+/// What every listing shows of these control planes.
+async fn listings(api: &str) -> String {
     let mut shown = String::new();
     for command in [
         &["get", "systems"][..],
@@ -128,11 +156,30 @@ async fn tables_join_what_all_replicas_know() {
         &["get", "problems"],
         &["explain", "a/b"],
     ] {
-        let outcome = meshctl(&[command, &["--api", &api]].concat()).await;
+        let outcome = meshctl(&[command, &["--api", api]].concat()).await;
         assert_eq!((outcome.exit_code(), outcome.err.as_str()), (0, ""), "{outcome:?}");
         shown.push_str(&format!("$ meshctl {}\n{}\n", command.join(" "), outcome.out));
     }
-    assert_golden("show/tables.txt", &shown);
+    shown
+}
+
+#[tokio::test]
+async fn tables_join_what_all_replicas_know() {
+    let api = two_control_planes().await;
+    assert_golden("show/tables.txt", &listings(&api).await);
+}
+
+#[tokio::test]
+async fn control_planes_one_version_ahead_are_shown_as_todays() {
+    let api = two_control_planes().await;
+    let mut ahead = Vec::new();
+    for one in api.split(',') {
+        ahead.push(newer(one.to_owned()).await);
+    }
+    assert_eq!(listings(&ahead.join(",")).await, listings(&api).await);
+    // One replica was upgraded, the other not yet.
+    let mixed = format!("{},{}", ahead[0], api.split_once(',').unwrap().1);
+    assert_eq!(listings(&mixed).await, listings(&api).await);
 }
 
 #[tokio::test]

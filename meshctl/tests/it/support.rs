@@ -44,6 +44,7 @@ pub(crate) async fn converse(arguments: &[&str], answer: Option<&str>) -> Outcom
         is_interactive: answer.is_some(),
         has_color: false,
         width: None,
+        err_width: None,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(3_600),
     };
     let command = std::iter::once("meshctl").chain(arguments.iter().copied());

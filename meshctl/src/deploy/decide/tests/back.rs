@@ -1,0 +1,273 @@
+//! Failures, ways back, stops.
+
+use super::*;
+
+fn reverting() -> State {
+    State::Reverting { from: 5, to: Some(4), why: "it broke".to_owned() }
+}
+
+#[test]
+fn each_failure_begins_the_way_back() {
+    hold(vec![
+        (
+            "the evaluation fails",
+            world(State::Following { version: 5, evaluation: "e".to_owned() }, |own| {
+                own.view.evaluation = Some(evaluation("failed"));
+            }),
+            "begin to go back from 5 to 4: its evaluation failed: no scheduler",
+        ),
+        (
+            "an instance is given up: the task and its last word",
+            world(following(), |own| {
+                own.canary("failed");
+            }),
+            "begin to go back from 5 to 4: instance canary-0 failed: task app: Exit Code: 3",
+        ),
+        (
+            "an instance is not healthy in time",
+            world(following(), |own| {
+                own.canary("unhealthy");
+            }),
+            "begin to go back from 5 to 4: instance canary-0 is not healthy",
+        ),
+        (
+            "one failure is tolerated",
+            world(following(), |own| {
+                own.canary("failed").record.gates.tolerated = 1;
+            }),
+            "wait for nomad: 0 of 1 new instances are healthy",
+        ),
+        (
+            "Nomad failed the deployment, and went back by itself",
+            world(following(), |own| {
+                own.job(6).deployment(5, "failed", 1);
+                own.deployment(6, "running", 0);
+            }),
+            "begin to go back from 5 to 4: its deployment failed: it is failed",
+        ),
+        (
+            "a canary breaks while a person is waited for",
+            world(State::AwaitingPromotion { version: 5, why: String::new() }, |own| {
+                own.canary("failed");
+            }),
+            "begin to go back from 5 to 4: instance canary-0 failed: task app: Exit Code: 3",
+        ),
+        (
+            "it takes too long in Nomad",
+            world(following(), |own| {
+                own.late();
+            }),
+            "begin to go back from 5 to 4: not done after 900 s: 0 of 1 new instances are healthy",
+        ),
+        (
+            "it takes too long in the mesh",
+            world(following(), |own| {
+                own.canary("healthy")
+                    .mesh(MeshAnswer::Waiting(vec!["proxy a lacks it".to_owned()]));
+                own.late();
+            }),
+            "begin to go back from 5 to 4: not done after 900 s: proxy a lacks it",
+        ),
+        (
+            "nothing ran before",
+            world(following(), |own| {
+                own.canary("failed").record.before = None;
+            }),
+            "begin to go back from 5 to nothing: instance canary-0 failed: task app: Exit Code: 3",
+        ),
+        (
+            "everything runs, but proxies do not get to know: named, not reverted",
+            world(following(), |own| {
+                own.arrived().mesh(MeshAnswer::Waiting(vec!["proxy a lacks it".to_owned()])).late();
+            }),
+            "end 5: orders is half-way, unconverged: version 5 runs and is healthy, but proxy a lacks it; look at those proxies (meshctl get proxies); the same command waits again",
+        ),
+    ]);
+}
+
+#[test]
+fn the_way_back_ends_where_it_began_and_is_repeated_by_nobody() {
+    hold(vec![
+        (
+            "the deployment runs: it is failed first",
+            world(reverting(), |_| {}),
+            "fail deployment-5",
+        ),
+        (
+            "it is failed, and Nomad did not go back by itself",
+            world(reverting(), |own| {
+                own.deployment(5, "failed", 1);
+            }),
+            "revert from 5 to 4",
+        ),
+        (
+            "Nomad went back: its new version is followed",
+            world(reverting(), |own| {
+                own.job(6).deployment(6, "running", 0);
+            }),
+            "wait for nomad: 0 of 3 instances of the old version are healthy",
+        ),
+        (
+            "the old version's own canary has to be promoted: not yet",
+            world(reverting(), |own| {
+                own.job(6).deployment(6, "running", 1);
+                own.group(|group| group.healthy_allocs = 0);
+            }),
+            "wait for nomad: 0 of 1 instances of the old version are healthy",
+        ),
+        (
+            "and is promoted when it is known",
+            world(reverting(), |own| {
+                own.job(6).allocations(6, 1).deployment(6, "running", 1);
+                own.group(|group| group.healthy_allocs = 1).known();
+            }),
+            "promote deployment-6",
+        ),
+        (
+            "nothing had to be replaced, but instances are not this version's yet",
+            world(reverting(), |own| {
+                own.job(6);
+            }),
+            "wait for nomad: version 4 comes back",
+        ),
+        (
+            "all are this version's: do proxies know?",
+            world(reverting(), |own| {
+                own.job(6).allocations(6, 3).deployment(6, "successful", 0);
+            }),
+            "ask: canary , stable v6-0 v6-1 v6-2, absent ",
+        ),
+        (
+            "they do: reverted",
+            world(reverting(), |own| {
+                own.job(6).allocations(6, 3).deployment(6, "successful", 0).known();
+            }),
+            "end 1: orders was not deployed: it broke; what ran before runs, as version 6",
+        ),
+        (
+            "the revert fails: half-way",
+            world(reverting(), |own| {
+                own.job(6).deployment(6, "failed", 0);
+            }),
+            "end 5: orders is half-way, reverting: it broke; and going back to version 4 does not end: it is failed; look at it with meshctl status orders",
+        ),
+        (
+            "the revert takes too long: half-way",
+            world(reverting(), |own| {
+                own.job(6).deployment(6, "running", 0).late();
+            }),
+            "end 5: orders is half-way, reverting: it broke; and going back to version 4 does not end: 0 of 3 instances of the old version are healthy; look at it with meshctl status orders",
+        ),
+    ]);
+}
+
+#[test]
+fn a_rollback_replaces_what_is_under_way_and_says_so() {
+    let asked = |own: &mut World| own.record.command = Asked::Rollback;
+    hold(vec![
+        ("a deployment under way is replaced", world(reverting(), asked), "revert from 5 to 4"),
+        (
+            "a job that was stopped before comes back",
+            world(reverting(), |own| {
+                asked(own);
+                own.set("Stop", json!(true));
+            }),
+            "revert from 5 to 4",
+        ),
+        (
+            "one that somebody stops meanwhile does not",
+            world(reverting(), |own| {
+                asked(own);
+                own.job(6).set("Stop", json!(true));
+            }),
+            "end 1: orders: it broke; then the job was stopped by somebody else",
+        ),
+        (
+            "the old version runs",
+            world(reverting(), |own| {
+                asked(own);
+                own.job(6).allocations(6, 3).deployment(6, "successful", 0).known();
+            }),
+            "end 0: orders runs as version 4 did, which is now version 6",
+        ),
+    ]);
+}
+
+#[test]
+fn where_nothing_ran_before_nothing_runs_after() {
+    let back = || State::Reverting { from: 0, to: None, why: "it broke".to_owned() };
+    let stopped = |own: &mut World| {
+        own.set("Stop", json!(true)).view.allocations.clear();
+    };
+    hold(vec![
+        ("it still runs", world(back(), |_| {}), "stop"),
+        (
+            "instances drain",
+            world(back(), |own| {
+                own.set("Stop", json!(true));
+            }),
+            "wait for nomad: 4 instances answer what they have and end",
+        ),
+        (
+            "all are over and unknown",
+            world(back(), |own| {
+                stopped(own);
+                own.known();
+            }),
+            "end 1: orders was not deployed: it broke; nothing ran before, so the job was stopped",
+        ),
+    ]);
+}
+
+#[test]
+fn a_stop_waits_for_the_last_instance_and_the_last_proxy_before_it_purges() {
+    let stopping = |purge| State::Stopping { purge };
+    let over = |own: &mut World| {
+        own.set("Stop", json!(true));
+        own.view.allocations.iter_mut().for_each(|own| own.client_status = "complete".to_owned());
+    };
+    hold(vec![
+        ("it runs", world(stopping(true), |_| {}), "stop"),
+        (
+            "instances drain",
+            world(stopping(true), |own| {
+                own.set("Stop", json!(true));
+            }),
+            "wait for nomad: 4 instances answer what they have and end",
+        ),
+        (
+            "all are over: do proxies know?",
+            world(stopping(true), over),
+            "ask: canary , stable , absent canary-0 v4-0 v4-1 v4-2",
+        ),
+        (
+            "nobody knows of it any more: purge",
+            world(stopping(true), |own| {
+                over(own);
+                own.known();
+            }),
+            "purge",
+        ),
+        (
+            "or leave it stopped",
+            world(stopping(false), |own| {
+                over(own);
+                own.known();
+            }),
+            "end 0: orders is stopped",
+        ),
+        (
+            "purged",
+            world(stopping(true), |own| own.view.job = None),
+            "end 0: orders is stopped and forgotten",
+        ),
+        (
+            "a proxy keeps it",
+            world(stopping(false), |own| {
+                over(own);
+                own.mesh(MeshAnswer::Waiting(vec!["proxy a has it".to_owned()])).late();
+            }),
+            "end 5: orders is half-way, stopping: proxy a has it; the same command waits again",
+        ),
+    ]);
+}

@@ -1,0 +1,156 @@
+//! What is typed beside the job: gates, patience, and where everybody is.
+//!
+//! In: arguments. Out: [`Gates`], [`Limits`], clients. Used by all commands about jobs.
+
+use clap::{Args, ValueEnum};
+use contract::duration::Span;
+
+use super::access::NomadArgs;
+use super::drive::Limits;
+use super::probe::Probe;
+use super::record::Gates;
+use super::sli::SliRules;
+use crate::failure::Failure;
+use crate::replicas::{ApiArgs, Replicas};
+use crate::show::OutputArgs;
+use crate::store::ConsulArgs;
+
+/// What has to hold before a promotion.
+#[derive(Debug, Clone, Args)]
+pub struct GateArgs {
+    /// What has to hold before new instances are promoted (repeatable). That every proxy knows them always has to, unless
+    /// it is `none`.
+    #[arg(long = "gate", value_enum, value_delimiter = ',', default_value = "convergence")]
+    gates: Vec<Gate>,
+    /// Pass registered proxies that no control plane has connected.
+    #[arg(long)]
+    allow_unconnected: bool,
+    /// New instances that may fail before the deploy does.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    tolerate: usize,
+    /// --gate sli: how long requests to the new instances are awaited.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    sli_window: Span,
+    /// --gate sli: requests that the new instances must have answered.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    sli_requests: u64,
+    /// --gate sli: how much larger the share of 5xx may be than that of the old instances, in percentage points.
+    #[arg(long, value_name = "POINTS", default_value_t = 1.0)]
+    sli_errors: f64,
+    /// --gate sli: how many times the old instances' p99 the new ones' may be.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.5)]
+    sli_p99: f64,
+}
+
+/// Whether proxies have to know, for commands that have no other gate.
+#[derive(Debug, Clone, Args)]
+pub struct KnownArgs {
+    /// `none`: do not wait until every proxy knows, as when every control plane is away.
+    #[arg(long, value_enum, default_value = "convergence")]
+    gate: KnownGate,
+    /// Pass registered proxies that no control plane has connected.
+    #[arg(long)]
+    allow_unconnected: bool,
+}
+
+/// Whether proxies have to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KnownGate {
+    /// Every proxy has to.
+    Convergence,
+    /// Nobody asks.
+    None,
+}
+
+impl KnownArgs {
+    /// As gates.
+    pub fn gates(&self) -> Gates {
+        Gates {
+            convergence: self.gate == KnownGate::Convergence,
+            allow_unconnected: self.allow_unconnected,
+            sli: None,
+            manual: false,
+            tolerated: 0,
+        }
+    }
+}
+
+/// A gate by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Gate {
+    /// Every proxy knows the new instances.
+    Convergence,
+    /// They answer as well as the old: errors and p99, from the sidecars.
+    Sli,
+    /// A person says so: meshctl promote.
+    Manual,
+    /// Nothing, not even that proxies know.
+    None,
+}
+
+/// How long it may take.
+#[derive(Debug, Clone, Args)]
+pub struct FollowArgs {
+    /// How long the whole may take; a deploy that takes longer is reverted.
+    #[arg(long, value_name = "TIME", default_value = "15m")]
+    timeout: Span,
+    /// How long Nomad and Consul may be away in the middle.
+    #[arg(long, value_name = "TIME", default_value = "2m")]
+    max_outage: Span,
+    /// Wait for a person's promotion in place of ending with exit code 4.
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, Args)]
+pub struct Reach {
+    #[command(flatten)]
+    pub nomad: NomadArgs,
+    #[command(flatten)]
+    pub consul: ConsulArgs,
+    #[command(flatten)]
+    pub api: ApiArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+impl Reach {
+    /// The one who asks control planes and sidecars.
+    ///
+    /// # Errors
+    /// When an address or file cannot be used.
+    pub fn probe(&self) -> Result<Probe, Failure> {
+        Ok(Probe::new(Replicas::new(&self.api)?, self.consul.client()?))
+    }
+}
+
+impl FollowArgs {
+    /// As limits.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            timeout: self.timeout.as_duration(),
+            max_outage: self.max_outage.as_duration(),
+            awaits_person: self.wait,
+        }
+    }
+}
+
+impl GateArgs {
+    /// As gates.
+    pub fn gates(&self) -> Gates {
+        let has = |gate| self.gates.contains(&gate);
+        Gates {
+            convergence: !has(Gate::None),
+            allow_unconnected: self.allow_unconnected,
+            sli: has(Gate::Sli).then(|| SliRules {
+                window_seconds: self.sli_window.as_duration().as_secs(),
+                min_requests: self.sli_requests,
+                max_error_points: self.sli_errors,
+                max_p99_ratio: self.sli_p99,
+            }),
+            manual: has(Gate::Manual),
+            tolerated: self.tolerate,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What Nomad knows of a job, read into a [`View`]; and the next change of it, awaited.
+//!
+//! **Invariants**: read in an order in which nothing can seem done that is not: what is begun last is read last.
+
+use std::time::Duration;
+
+use nomad::{Allocation, Deployment, Evaluation, Job, NomadClient, NomadError, Query};
+
+use super::view::View;
+
+/// How long a blocking query blocks at most.
+const WAIT: Duration = Duration::from_secs(20);
+/// After a poll that failed, before everything is read anew.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Reads a job again and again.
+#[derive(Debug)]
+pub struct Observer {
+    nomad: NomadClient,
+    job: String,
+    evaluation: Option<String>,
+    indexes: Indexes,
+    /// The job's create index.
+    created: u64,
+}
+
+/// From where on changes are awaited.
+#[derive(Debug, Clone, Copy, Default)]
+struct Indexes {
+    job: u64,
+    allocations: u64,
+    deployments: u64,
+    evaluation: u64,
+}
+
+impl Observer {
+    /// Of this job.
+    pub fn new(nomad: NomadClient, job: String) -> Self {
+        Self { nomad, job, evaluation: None, indexes: Indexes::default(), created: 0 }
+    }
+
+    /// Follows this evaluation, too.
+    pub fn follow(&mut self, evaluation: &str) {
+        self.evaluation = Some(evaluation.to_owned()).filter(|id| !id.is_empty());
+    }
+
+    /// Reads everything into the view; what others than Nomad said stays.
+    ///
+    /// # Errors
+    /// When Nomad does not answer or refuses.
+    pub async fn read(&mut self, view: &mut View) -> Result<(), NomadError> {
+        view.evaluation = None;
+        if let Some(id) = self.evaluation.clone() {
+            match self.nomad.read(&Query::evaluation(&id)).await {
+                Ok(answer) => {
+                    self.indexes.evaluation = answer.index;
+                    // Where it led to another one, that one says what has no place.
+                    if let Some(next) = next(&answer.value) {
+                        self.evaluation = Some(next);
+                    }
+                    view.evaluation = Some(answer.value);
+                }
+                // Nomad forgets old ones.
+                Err(error) if error.is_not_found() => self.evaluation = None,
+                Err(error) => return Err(error),
+            }
+        }
+        let allocations = self.nomad.read(&Query::allocations_of(&self.job)).await?;
+        self.indexes.allocations = allocations.index;
+        let deployments = self.nomad.read(&Query::deployments_of(&self.job)).await?;
+        self.indexes.deployments = deployments.index;
+        view.job = match self.nomad.read(&Query::job(&self.job)).await {
+            Ok(answer) => {
+                self.indexes.job = answer.index;
+                Some(answer.value)
+            }
+            Err(error) if error.is_not_found() => {
+                self.indexes.job = 0;
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        view.allocations = allocations.value;
+        view.allocations.sort_by(|left, right| {
+            (right.job_version, &left.name, &left.id).cmp(&(
+                left.job_version,
+                &right.name,
+                &right.id,
+            ))
+        });
+        view.deployments = deployments.value;
+        // What ran under the same name before a purge has the same versions and is none of this.
+        if let Some(job) = &view.job {
+            self.created = job.create_index();
+        }
+        let created = self.created;
+        view.allocations.retain(|own| own.create_index >= created);
+        view.deployments.retain(|own| own.create_index >= created);
+        Ok(())
+    }
+
+    /// Comes back when something has changed since it was read, or after a while.
+    pub async fn changed(&self) {
+        let Indexes { job, allocations, deployments, evaluation } = self.indexes;
+        let of_job = Query::<Vec<Allocation>>::allocations_of(&self.job);
+        let deployment = Query::<Vec<Deployment>>::deployments_of(&self.job);
+        let of_evaluation = async {
+            match &self.evaluation {
+                Some(id) => {
+                    let query = Query::<Evaluation>::evaluation(id);
+                    self.nomad.poll(&query, evaluation, WAIT).await.map(drop)
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let of_itself = async {
+            match job {
+                0 => std::future::pending().await,
+                index => {
+                    self.nomad.poll(&Query::<Job>::job(&self.job), index, WAIT).await.map(drop)
+                }
+            }
+        };
+        let outcome = tokio::select! {
+            found = self.nomad.poll(&of_job, allocations, WAIT) => found.map(drop),
+            found = self.nomad.poll(&deployment, deployments, WAIT) => found.map(drop),
+            found = of_evaluation => found,
+            found = of_itself => found,
+        };
+        if outcome.is_err() {
+            // Reading says what is wrong.
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+/// The evaluation that goes on where this one ended.
+fn next(evaluation: &Evaluation) -> Option<String> {
+    let is_over = evaluation.status == "complete";
+    (is_over && !evaluation.next.is_empty()).then(|| evaluation.next.clone())
+}

@@ -1,0 +1,179 @@
+//! What a deploy has to remember: enough for anybody to go on with it after its first owner is gone.
+//!
+//! Kept as JSON in Consul under `mesh/deploys/JOB` by [`super::lock`]; read by [`super::decide`], `meshctl status` and by
+//! people. Written before each step that changes something, so that what may have happened is always known.
+//!
+//! **Invariants**: the name of a state says what was last begun, never what is hoped for; what Nomad knows (who is
+//! healthy, what was promoted) is not repeated here.
+
+use serde::{Deserialize, Serialize};
+
+use super::sli::SliRules;
+
+/// A deploy, a rollback or a stop under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The job's id.
+    pub job: String,
+    /// What was asked for.
+    pub command: Asked,
+    /// Whoever works on it, or did last.
+    pub owner: Owner,
+    /// When it began, in seconds since 1970.
+    pub started: u64,
+    /// What is deployed, for people: the file, or the version gone back to.
+    pub what: String,
+    /// Tells whether two commands mean the same.
+    pub fingerprint: String,
+    /// The version that was in force and running before; none: nothing ran.
+    pub before: Option<u64>,
+    /// What has to hold before a promotion.
+    pub gates: Gates,
+    /// What was last begun.
+    #[serde(flatten)]
+    pub state: State,
+}
+
+/// What a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// A new version.
+    Deploy,
+    /// An older one.
+    Rollback,
+    /// None at all.
+    Stop,
+}
+
+/// Who works on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// User and host, as in `alice@build-3`.
+    pub name: String,
+    /// The process there.
+    pub pid: u32,
+    /// The boot of the host in which that process ran: after another one its number means nothing.
+    pub boot: String,
+    /// The version of meshctl.
+    pub meshctl: String,
+}
+
+/// What has to hold before a promotion.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gates {
+    /// Every proxy knows of the new instances.
+    pub convergence: bool,
+    /// Registered proxies that no control plane has connected hold nothing up.
+    pub allow_unconnected: bool,
+    /// The new instances answer as well as the old.
+    pub sli: Option<SliRules>,
+    /// A person says so.
+    pub manual: bool,
+    /// New instances that may fail before the deploy does.
+    pub tolerated: usize,
+}
+
+/// What was last begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// The job is handed to Nomad, or was and nobody wrote it down.
+    Submitting {
+        /// What check-and-set names.
+        index: u64,
+    },
+    /// Nomad has the version and brings it up.
+    Following {
+        /// The version.
+        version: u64,
+        /// The evaluation that places it; empty: none.
+        evaluation: String,
+    },
+    /// Everything but a person has agreed.
+    AwaitingPromotion {
+        /// The version.
+        version: u64,
+        /// Why a person is asked.
+        why: String,
+    },
+    /// Promotion is decided; Nomad knows, or does not yet.
+    Promoting {
+        /// The version.
+        version: u64,
+    },
+    /// Going back.
+    Reverting {
+        /// The version left.
+        from: u64,
+        /// The version gone back to; none: to nothing, the job is stopped.
+        to: Option<u64>,
+        /// Why.
+        why: String,
+    },
+    /// The job is taken away.
+    Stopping {
+        /// Nomad is to forget it, too.
+        purge: bool,
+    },
+}
+
+impl State {
+    /// Its name, as people and programs read it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Submitting { .. } => "submitting",
+            Self::Following { .. } => "following",
+            Self::AwaitingPromotion { .. } => "awaiting_promotion",
+            Self::Promoting { .. } => "promoting",
+            Self::Reverting { .. } => "reverting",
+            Self::Stopping { .. } => "stopping",
+        }
+    }
+
+    /// The version that it is about, once Nomad has one.
+    pub const fn version(&self) -> Option<u64> {
+        match self {
+            Self::Submitting { .. } | Self::Stopping { .. } => None,
+            Self::Following { version, .. }
+            | Self::AwaitingPromotion { version, .. }
+            | Self::Promoting { version } => Some(*version),
+            Self::Reverting { from, .. } => Some(*from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_as_json_with_its_state_by_name() {
+        let record = Record {
+            job: "orders".to_owned(),
+            command: Asked::Deploy,
+            owner: Owner {
+                name: "alice@build-3".to_owned(),
+                pid: 7,
+                boot: "b".to_owned(),
+                meshctl: "0.1.0".to_owned(),
+            },
+            started: 3_600,
+            what: "orders.nomad.hcl".to_owned(),
+            fingerprint: "f".to_owned(),
+            before: Some(4),
+            gates: Gates {
+                convergence: true,
+                allow_unconnected: false,
+                sli: None,
+                manual: true,
+                tolerated: 0,
+            },
+            state: State::AwaitingPromotion { version: 5, why: "--gate manual".to_owned() },
+        };
+        let json = serde_json::to_value(&record).unwrap();
+        assert_eq!(json["state"], "awaiting_promotion");
+        assert_eq!(json["version"], 5);
+        assert_eq!(serde_json::from_value::<Record>(json).unwrap(), record);
+    }
+}

@@ -1,0 +1,135 @@
+//! Interrupted and shared: two at the same time, killed anywhere, Nomad or Consul away in the middle.
+
+use std::time::Duration;
+
+use lab::nomad::NomadOptions;
+use lab::wait;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::Child;
+
+use super::yard::{DEADLINE, Yard, well};
+
+async fn end(mut child: Child, signal: Signal) -> Option<i32> {
+    let id = i32::try_from(child.id().unwrap()).unwrap();
+    kill(Pid::from_raw(id), signal).unwrap();
+    tokio::time::timeout(DEADLINE, child.wait()).await.unwrap().unwrap().code()
+}
+
+#[tokio::test]
+async fn a_second_deploy_is_told_who_is_at_work_since_when() {
+    let Some(yard) = Yard::plain("second").await else { return };
+    let file = yard.slow("a.hcl", "one", 0, 8);
+    let first = yard.begin(&file, &[]);
+    yard.until_state("following").await;
+    let said = yard.deploy(&file, &[]).await;
+    said.expect(
+        1,
+        &["orders is being deployed by", "process", "a.hcl, following", "nothing was done"],
+    );
+    let other = yard.slow("b.hcl", "two", 0, 3);
+    yard.deploy(&other, &[]).await.expect(1, &["orders is being deployed by"]);
+    yard.run(&["stop", "orders", "--yes"]).await.expect(1, &["orders is being deployed by"]);
+    let output = first.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn killed_in_any_state_the_same_command_goes_on() {
+    let Some(yard) = Yard::plain("killed").await else { return };
+    yard.deploy(&yard.job("a.hcl", &well("zero"), 1), &[]).await.expect(0, &[]);
+    for (at, state) in ["submitting", "following", "promoting"].into_iter().enumerate() {
+        let file = yard.slow("b.hcl", state, 1, 3);
+        let child = yard.begin(&file, &[]);
+        yard.until_state(state).await;
+        assert_eq!(end(child, Signal::SIGKILL).await, None);
+        let version = at + 1;
+        // At once: the dead owner ran on this host, which is seen.
+        yard.deploy(&file, &[])
+            .await
+            .expect(0, &["going on with what", &format!("orders runs as version {version}")]);
+        assert_eq!(yard.running().await, [u64::try_from(version).unwrap(); 2]);
+        assert!(yard.record().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn killed_while_going_back_the_same_command_goes_on_going_back() {
+    let Some(yard) = Yard::plain("killed_back").await else { return };
+    let first = yard.job("a.hcl", "trap 'sleep 1; exit 0' TERM; while true; do sleep 0.1; done", 0);
+    yard.deploy(&first, &[]).await.expect(0, &[]);
+    let broken = yard.job("b.hcl", "sleep 1; exit 3", 0);
+    let child = yard.begin(&broken, &[]);
+    yard.until_state("reverting").await;
+    end(child, Signal::SIGKILL).await;
+    yard.deploy(&broken, &[]).await.expect(1, &["going on with what", "what ran before runs"]);
+    assert!(yard.record().await.is_none());
+    assert_eq!(yard.running().await.len(), 2);
+}
+
+#[tokio::test]
+async fn told_to_stop_it_says_where_it_is_and_frees_the_lock() {
+    let Some(yard) = Yard::plain("interrupted").await else { return };
+    yard.deploy(&yard.job("a.hcl", &well("zero"), 0), &[]).await.expect(0, &[]);
+    let file = yard.slow("b.hcl", "one", 0, 3);
+    let child = yard.begin(&file, &["-o", "json"]);
+    yard.until_state("following").await;
+    assert_eq!(end(child, Signal::SIGTERM).await, Some(5));
+    yard.run(&["status", "orders"])
+        .await
+        .expect(0, &["following: b.hcl", "worked on it", "half-way"]);
+    let other = yard.job("c.hcl", &well("two"), 0);
+    yard.deploy(&other, &[])
+        .await
+        .expect(1, &["a deploy of b.hcl", "is half-way (following)", "meshctl rollback orders"]);
+    yard.run(&["rollback", "orders", "--yes"]).await.expect(0, &["runs as version 0 did"]);
+    assert_eq!(yard.running().await, [2, 2]);
+    yard.deploy(&other, &[]).await.expect(0, &["orders runs as version 3"]);
+}
+
+#[tokio::test]
+async fn nomad_away_in_the_middle_is_awaited_or_left_with_a_name() {
+    let options = NomadOptions { durable: true, ..NomadOptions::default() };
+    let Some(mut yard) = Yard::open("away", options).await else { return };
+    yard.deploy(&yard.job("a.hcl", &well("zero"), 0), &[]).await.expect(0, &[]);
+    let file = yard.slow("b.hcl", "one", 0, 3);
+    let child = yard.begin(&file, &["--max-outage", "2s"]);
+    yard.until_state("following").await;
+    yard.nomad.kill().await.unwrap();
+    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{err}");
+    for text in [
+        "does not reach Nomad",
+        "waiting for it",
+        "half-way, following",
+        "the same command goes on",
+    ] {
+        assert!(err.contains(text), "no {text:?} in:\n{err}");
+    }
+    yard.nomad.start_again().await.unwrap();
+    let child = yard.begin(&file, &[]);
+    yard.nomad.freeze().await.unwrap();
+    wait::holds("it waits", Duration::from_secs(2), async || Ok::<_, String>(())).await.unwrap();
+    yard.nomad.thaw().unwrap();
+    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(yard.record().await.is_none());
+}
+
+#[tokio::test]
+async fn consul_away_in_the_middle_costs_nothing() {
+    let Some(mut yard) = Yard::plain("consul_away").await else { return };
+    yard.deploy(&yard.job("a.hcl", &well("zero"), 1), &[]).await.expect(0, &[]);
+    let file = yard.slow("b.hcl", "one", 1, 3);
+    let child = yard.begin(&file, &[]);
+    yard.until_state("following").await;
+    yard.consul.kill().await.unwrap();
+    wait::holds("it waits", Duration::from_secs(4), async || Ok::<_, String>(())).await.unwrap();
+    yard.consul.start_again().await.unwrap();
+    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert_eq!(yard.running().await, [1, 1]);
+}

@@ -30,6 +30,8 @@ pub struct Behind {
 pub struct Balancer {
     envoy: Envoy,
     address: SocketAddr,
+    /// How many are behind it.
+    all: u64,
 }
 
 impl Balancer {
@@ -45,15 +47,22 @@ impl Balancer {
         let mut envoy = Envoy::start(binary, name, dir, &config, admin, None)?;
         envoy.wait_live().await?;
         let all = u64::try_from(behind.len()).unwrap_or(u64::MAX);
+        let balancer = Self { envoy, address: (Ipv4Addr::LOCALHOST, port).into(), all };
+        balancer.until_all_ready().await?;
+        Ok(balancer)
+    }
+
+    /// Waits until it has found all of them ready.
+    pub async fn until_all_ready(&self) -> Result<(), LabError> {
+        let all = self.all;
         wait::until("everything behind the load balancer is ready", HEALTHY_DEADLINE, async || {
-            match envoy.sum("^cluster.behind.membership_healthy$").await {
+            match self.envoy.sum("^cluster.behind.membership_healthy$").await {
                 Ok(healthy) if healthy == all => Ok(()),
                 Ok(healthy) => Err(format!("{healthy} of {all}")),
                 Err(error) => Err(crate::chain(&error)),
             }
         })
-        .await?;
-        Ok(Self { envoy, address: (Ipv4Addr::LOCALHOST, port).into() })
+        .await
     }
 
     /// Where its clients connect.
@@ -103,11 +112,19 @@ fn config(admin: u16, port: u16, behind: &[Behind]) -> Value {
             "clusters": [{
                 "name": "behind",
                 "type": "STATIC",
+                // HTTP/2 goes on as HTTP/2: gRPC's trailers are lost otherwise.
+                "typed_extension_protocol_options": {
+                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                        "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+                    },
+                },
                 // Without it an Envoy that finds nobody ready sends to everybody.
                 "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
                 "health_checks": [{
                     "timeout": "1s", "interval": "0.1s", "no_traffic_interval": "0.1s",
-                    "unhealthy_threshold": 1, "healthy_threshold": 1,
+                    // An answer that says no counts at once; silence three times: a busy machine is not an outage.
+                    "unhealthy_threshold": 3, "healthy_threshold": 1,
                     "http_health_check": {"path": "/ready"},
                 }],
                 "load_assignment": {

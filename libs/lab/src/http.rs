@@ -18,7 +18,7 @@ use crate::netns::NetNs;
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the client stands.
 #[derive(Debug, Clone, Default)]

@@ -9,6 +9,7 @@
 //! | `/status/503` | with that status |
 //! | `/echo/…?pad=2000` | whatever it was asked, with so many bytes more |
 //! | `/events` | a stream of events |
+//! | `/stream?count=30&ms=100` | so many lines with that pause between them |
 //! | `/ws` | a WebSocket that echoes |
 //! | `/healthz` | 200 |
 
@@ -31,6 +32,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use samples::{Flags, log_request, told_to_stop};
 use serde_json::{Value, json};
+use tokio_stream::StreamExt;
 
 struct App {
     flags: Flags,
@@ -56,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
         .route("/echo", any(asked))
         .route("/echo/{*rest}", any(asked))
         .route("/events", get(events))
+        .route("/stream", get(stream))
         .route("/ws", get(echo))
         .route("/healthz", get(|| async { "ok" }))
         .layer(axum::middleware::from_fn(log_request))
@@ -171,6 +174,20 @@ async fn asked(
 async fn events() -> Response {
     let events = "data: something happened\n\n".repeat(100);
     ([(header::CONTENT_TYPE, "text/event-stream")], events).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct Lines {
+    count: usize,
+    ms: u64,
+}
+
+async fn stream(State(app): State<Arc<App>>, Query(lines): Query<Lines>) -> Response {
+    let Lines { count, ms } = lines;
+    let line = format!("{}\n", app.flags.instance);
+    let lines = (0..count.min(10_000)).map(move |_| Ok::<_, std::io::Error>(line.clone()));
+    let lines = tokio_stream::iter(lines).throttle(Duration::from_millis(ms.min(60_000)));
+    ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(lines)).into_response()
 }
 
 async fn echo(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {

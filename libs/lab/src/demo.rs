@@ -9,6 +9,7 @@
 //! | [`trace`] | one request's spans as a tree |
 //! | [`metrics`] | one address for the metrics of all |
 //! | [`logs`] | where the instances' lines arrive |
+//! | [`deploys`] | a service that comes, and changes, as a Nomad job |
 //! | [`checks`] | the table at the end |
 //!
 //! Interactive, it shows what to try and keeps running until Ctrl-C; with [`DemoOptions::once`] it drives itself.
@@ -26,6 +27,7 @@ use crate::world::{World, WorldOptions};
 use crate::{LabError, ports};
 
 pub mod checks;
+pub mod deploys;
 pub mod logs;
 pub mod mesh;
 pub mod metrics;
@@ -35,6 +37,7 @@ pub mod token;
 pub mod trace;
 
 use checks::Checks;
+use deploys::Deploys;
 
 /// How the demo is to run.
 #[derive(Debug, Clone)]
@@ -105,6 +108,7 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
         world.apply(system, document).await?;
     }
     let key = mesh::api_key(&world, &wanted.parts).await?;
+    let deploys = Deploys::start(&world, &wanted.parts, &dir).await?;
     println!("{}", instances(&world));
     if options.once {
         let mut checks = Checks::default();
@@ -115,11 +119,18 @@ async fn tell(options: &DemoOptions, dir: PathBuf) -> Result<bool, LabError> {
         logs::check(&world, &mut checks).await;
         println!("Moving, scaling and killing under load, about 20 s …");
         moves::check(&mut world, &mut checks).await;
+        println!("Deploying a job twice under load, about 30 s …");
+        deploys::check(deploys, &world, &mut checks).await;
         world.stop().await?;
         println!("\n{checks}");
         return Ok(checks.failed() == 0);
     }
-    println!("{}", invitation(&world, &wanted.parts, key.as_deref(), options.router_port));
+    let deploys = deploys.map(|deploys| deploys.invitation(options.router_port));
+    let deploys = deploys.unwrap_or_default();
+    println!(
+        "{}",
+        invitation(&world, &wanted.parts, key.as_deref(), options.router_port, &deploys)
+    );
     std::future::pending().await
 }
 
@@ -152,7 +163,7 @@ fn instances(world: &World) -> Table {
     table
 }
 
-fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16) -> String {
+fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16, deploys: &str) -> String {
     let apis: Vec<String> =
         world.control_planes.iter().map(|one| format!("http://{}", one.api())).collect();
     let apis = apis.join(",");
@@ -205,7 +216,7 @@ fn invitation(world: &World, parts: &Parts, key: Option<&str>, port: u16) -> Str
     {meshctl} get services --api {apis}
     {meshctl} get proxies --api {apis}
     {meshctl} get routes trading --api {apis}
-{agent}{consul}
+{agent}{deploys}{consul}
   Ctrl-C ends it and leaves nothing behind."
     )
 }

@@ -1,0 +1,260 @@
+#!/usr/bin/python
+"""Rolls a service out, promotes it or takes it back with meshctl, which waits for Nomad and for the mesh."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ayatori.mesh.plugins.module_utils.meshctl_events import foresee, read
+
+DOCUMENTATION = r"""
+module: meshctl
+short_description: Roll a service out with meshctl
+description:
+  - Runs C(meshctl deploy), C(promote) or C(rollback) and turns its exit code into changed or failed, with the message that a
+    person needs. Exit code 4 (a person has to agree) is no failure.
+  - Runs C(meshctl) where the task runs; delegate it to C(localhost).
+options:
+  action:
+    description: What is wanted.
+    type: str
+    choices: [deploy, promote, rollback]
+    default: deploy
+  file:
+    description: The job file, for C(deploy).
+    type: path
+  vars:
+    description: HCL variables of the job file. Lists and maps are passed as JSON, which HCL reads.
+    type: dict
+    default: {}
+  var_files:
+    description: Files with HCL variables.
+    type: list
+    elements: path
+    default: []
+  strategy:
+    description: How the version comes; C(rolling) is what the file's update block says.
+    type: str
+    choices: [rolling, blue-green, canary]
+    default: rolling
+  gate:
+    description: C(manual) ends when a person has to agree; C(auto) goes on when the mesh agrees.
+    type: str
+    choices: [auto, manual]
+    default: auto
+  job:
+    description: The whole id of the job, for C(promote) and C(rollback).
+    type: str
+  to_version:
+    description: The version to go back to; -1 leaves that to meshctl.
+    type: int
+    default: -1
+  unfinished_only:
+    description: Take back only a rollout that is under way; what stands stays.
+    type: bool
+    default: false
+  timeout_seconds:
+    description: How long a version may take.
+    type: int
+    default: 900
+  nomad_url:
+    description: Where Nomad answers.
+    type: str
+    required: true
+  nomad_token:
+    description: An ACL token of Nomad; without it, C(NOMAD_TOKEN) of the environment.
+    type: str
+  namespace:
+    description: The job's namespace.
+    type: str
+  region:
+    description: The job's region.
+    type: str
+  consul_url:
+    description: Where Consul answers, which keeps who deploys what.
+    type: str
+    required: true
+  consul_token:
+    description: An ACL token of Consul; without it, C(CONSUL_HTTP_TOKEN) of the environment.
+    type: str
+  api_urls:
+    description: The control planes that know whether the mesh has taken a version up; without them meshctl's own default.
+    type: list
+    elements: str
+    default: []
+  api_token:
+    description: The bearer token of the control planes' API; without it, C(MESH_API_TOKEN) of the environment.
+    type: str
+  wait_for_mesh:
+    description: Whether every proxy has to know a version before it is promoted; jobs outside the mesh pass in any case.
+    type: bool
+    default: true
+  lint:
+    description: Refuse a file with what C(meshctl lint) calls errors.
+    type: bool
+    default: true
+  executable:
+    description: The C(meshctl) to run.
+    type: str
+    default: meshctl
+attributes:
+  check_mode:
+    description: Plans and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows what would change in the job.
+    support: full
+author: Ayatori
+"""
+
+EXAMPLES = r"""
+- name: Deploy
+  ayatori.mesh.meshctl:
+    file: jobs/orders.nomad.hcl
+    vars:
+      version: "1.4.2"
+    nomad_url: http://nomad.example.com:4646
+    consul_url: http://consul.example.com:8500
+    api_urls: [http://control-plane.example.com:18002]
+  delegate_to: localhost
+  run_once: true
+"""
+
+RETURN = r"""
+outcome:
+  description: As meshctl names it, C(deployed), C(unchanged), C(planned), C(awaiting_promotion), C(rolled_back), C(reverted) and others.
+  type: str
+  returned: always
+job:
+  description: The job's id, where it is known.
+  type: str
+  returned: always
+version:
+  description: The version that is registered now.
+  type: int
+  returned: always
+"""
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "action": {"type": "str", "choices": ["deploy", "promote", "rollback"], "default": "deploy"},
+    "file": {"type": "path"},
+    "vars": {"type": "dict", "default": {}},
+    "var_files": {"type": "list", "elements": "path", "default": []},
+    "strategy": {"type": "str", "choices": ["rolling", "blue-green", "canary"], "default": "rolling"},
+    "gate": {"type": "str", "choices": ["auto", "manual"], "default": "auto"},
+    "job": {"type": "str"},
+    "to_version": {"type": "int", "default": -1},
+    "unfinished_only": {"type": "bool", "default": False},
+    "timeout_seconds": {"type": "int", "default": 900},
+    "nomad_url": {"type": "str", "required": True},
+    "nomad_token": {"type": "str", "no_log": True},
+    "namespace": {"type": "str"},
+    "region": {"type": "str"},
+    "consul_url": {"type": "str", "required": True},
+    "consul_token": {"type": "str", "no_log": True},
+    "api_urls": {"type": "list", "elements": "str", "default": []},
+    "api_token": {"type": "str", "no_log": True},
+    "wait_for_mesh": {"type": "bool", "default": True},
+    "lint": {"type": "bool", "default": True},
+    "executable": {"type": "str", "default": "meshctl"},
+}
+
+
+def reach(params: Mapping[str, Any]) -> list[str]:
+    """Who is asked. The API's token is read from a file alone."""
+    words = ["-o", "json", "--nomad", params["nomad_url"], "--consul", params["consul_url"]]
+    for flag, value in (
+        ("--namespace", params["namespace"]),
+        ("--region", params["region"]),
+        ("--api", ",".join(params["api_urls"])),
+        ("--api-token-file", params.get("api_token_file")),
+    ):
+        words += [flag, value] if value else []
+    return words
+
+
+def arguments(params: Mapping[str, Any], check: bool) -> list[str]:
+    """The command line without the program."""
+    action, limit = params["action"], f"{params['timeout_seconds']}s"
+    gates = [*([] if params["wait_for_mesh"] else ["none"])]
+    words: list[str] = [action, params["file"] if action == "deploy" else params["job"], *reach(params)]
+    words += ["--timeout", limit]
+    if action == "deploy":
+        words += ["--strategy", params["strategy"], "--dry-run" if check else "--yes"]
+        words += [] if params["lint"] else ["--no-lint"]
+        gates += ["manual"] if params["gate"] == "manual" else []
+        for name, value in params["vars"].items():
+            words += ["--var", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+        for file in params["var_files"]:
+            words += ["--var-file", file]
+    if action == "rollback":
+        words += ["--yes", *(["--to-version", str(params["to_version"])] if params["to_version"] >= 0 else [])]
+    return words + (["--gate", ",".join(gates)] if gates else [])
+
+
+def asked(params: Mapping[str, Any]) -> str:
+    """Who is asked, for people."""
+    planes = ", ".join(params["api_urls"]) or "meshctl's default"
+    return f"Nomad: {params['nomad_url']}; Consul: {params['consul_url']}; control planes: {planes}."
+
+
+def environment(params: Mapping[str, Any]) -> dict[str, str]:
+    """Tokens go by the environment, which nobody else on the host sees."""
+    told = {"NOMAD_TOKEN": params["nomad_token"], "CONSUL_HTTP_TOKEN": params["consul_token"]}
+    return {key: value for key, value in told.items() if value}
+
+
+def api_token_file(module: AnsibleModule) -> str | None:
+    """The API's token in a file of this run, which goes with its folder."""
+    token = module.params["api_token"] or os.environ.get("MESH_API_TOKEN")
+    if not token:
+        return None
+    path: str
+    descriptor, path = tempfile.mkstemp(dir=module.tmpdir)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token)
+    return path
+
+
+def main() -> None:
+    module = AnsibleModule(
+        ARGUMENTS,
+        supports_check_mode=True,
+        required_if=[("action", "deploy", ["file"]), ("action", "promote", ["job"]), ("action", "rollback", ["job"])],
+    )
+    params = {**module.params, "api_token_file": api_token_file(module)}
+    executable = module.get_bin_path(params["executable"], required=True)
+    told_by_environment = environment(params)
+
+    def run(words: list[str]) -> tuple[int, str, str]:
+        done: tuple[int, str, str] = module.run_command([executable, *words], environ_update=told_by_environment)
+        return done
+
+    verdict = None
+    if params["action"] != "deploy":
+        # Whether there is anything to do; `deploy` finds that out itself.
+        status = run(["status", params["job"], *reach(params)])
+        verdict = foresee(params["action"], params["job"], params["unfinished_only"], module.check_mode, *status)
+    if verdict is None:
+        verdict = read(*run(arguments(params, module.check_mode)), asked=asked(params))
+    told = {
+        "changed": verdict.changed,
+        "outcome": verdict.outcome,
+        "job": verdict.job or params["job"] or "",
+        "version": verdict.version,
+        "msg": verdict.message,
+    }
+    if verdict.diff:
+        told["diff"] = {"prepared": verdict.diff}
+    if verdict.failed:
+        module.fail_json(**told)
+    module.exit_json(**told)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,8 @@ DEMO_ONCE ?=
 
 # Where the real parts are, written by scripts/setup.
 PARTS := set -a; . target/real-parts.env; set +a; root=$$([ "$$(id -u)" != 0 ] || echo ,netns); export E2E_REQUIRE="$${E2E_REQUIRE-ours,$$AYATORI_PARTS$$root}"
+# What the demo and the tests run.
+PROGRAMS := -p api-gateway -p control-plane -p host-agent -p meshctl -p nomad-stand-in -p samples
 # Skips are printed by passing tests, whose output cargo hides otherwise.
 TEST_FLAGS := --no-fail-fast
 SHOW := -- --show-output
@@ -38,15 +40,25 @@ lint:
 	@$(CARGO) clippy --workspace --all-targets -- -D warnings
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
+# What a test of everything is made of; a part that fails does not keep the others from being run.
+EVERYTHING := test-rust test-airflow test-ansible test-fuzz
+
 .PHONY: test
 test: setup build ## Set up what is missing and run every test once, against real parts
-	@$(PARTS); $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
-	@$(MAKE) --no-print-directory test-fuzz
+	@$(MAKE) --no-print-directory --keep-going $(EVERYTHING)
 
 .PHONY: test-full
-test-full: setup build ## The whole matrices: as `make test`, and 50 kills of the host agent; before a release
-	@$(PARTS); export AYATORI_KILLS=50; $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
-	@$(MAKE) --no-print-directory test-fuzz
+test-full: setup build ## The whole matrices: as `make test`, 50 kills of the host agent, deploys at 1,000/s; before a release
+	@AYATORI_KILLS=50 $(MAKE) --no-print-directory --keep-going $(EVERYTHING) test-deploy-fast
+
+.PHONY: test-rust
+test-rust:
+	@$(PARTS); $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
+
+.PHONY: test-deploy-fast
+test-deploy-fast:
+	@$(CARGO) build --release $(PROGRAMS)
+	@$(PARTS); export AYATORI_DEPLOY_RATE=1000; $(CARGO) test --release -p e2e --test deploy $(TEST_FLAGS) $(SHOW) --test-threads=1
 
 .PHONY: test-unit
 test-unit: ## Tests that need nothing but this checkout; those that need real parts say SKIP
@@ -56,6 +68,15 @@ test-unit: ## Tests that need nothing but this checkout; those that need real pa
 test-e2e: setup build ## Only the lab's and the end-to-end tests, with real Envoy and Consul
 	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
 
+.PHONY: test-airflow
+test-airflow: setup ## The Airflow package alone: format, lint, types, and its tests with a real Airflow
+	@$(CARGO) build -p nomad-stand-in
+	@$(PARTS); scripts/test-airflow
+
+.PHONY: test-deploy
+test-deploy: setup build ## Only the deploys under load; AYATORI_DEPLOY_RATE=N requests a second (100)
+	@$(PARTS); $(CARGO) test -p e2e --test deploy $(TEST_FLAGS) $(SHOW)
+
 # What is found is kept under target/fuzz, so that a later run begins where this one ended.
 #   fuzz-in CRATE "TARGET…" SECONDS
 fuzz-in = for target in $(2); do \
@@ -64,6 +85,10 @@ fuzz-in = for target in $(2); do \
 	../target/fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(3) -max_len=2048 -timeout=10 \
 	-print_final_stats=1 -verbosity=0 -artifact_prefix=../target/fuzz/artifacts/ 2>&1 | grep -vE '^(\#|"|stat::(new|slow))'); done
 fuzz = $(call fuzz-in,api-gateway,json url,$(1)); $(call fuzz-in,host-agent,exposition zipkin,$(1))
+
+.PHONY: test-ansible
+test-ansible: setup build ## Lint the playbooks and run their tests; the site on a booted Debian needs root
+	@$(PARTS); ansible/tests/run
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz what reads URLs, JSON, metrics and spans, each for FUZZ_SECONDS (default 300)
@@ -109,7 +134,11 @@ bench-relay: setup ## Measure the relay of a host's metrics beside Prometheus al
 
 .PHONY: build
 build: ## Build the programs that the demo and the tests run
-	@$(CARGO) build -p api-gateway -p control-plane -p host-agent -p meshctl -p samples
+	@$(CARGO) build $(PROGRAMS)
+
+.PHONY: dist
+dist: setup-demo ## Make what an installation takes, in target/dist; DIST_PROFILE=debug: fast, for tests
+	@scripts/dist
 
 .PHONY: setup
 setup: ## Bring Envoy, Consul and what judges the control plane in tests, where they are missing

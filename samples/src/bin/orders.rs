@@ -50,6 +50,9 @@ async fn main() -> anyhow::Result<()> {
         .route("/", get(index))
         .route("/orders", get(index))
         .route("/orders/{id}", get(order))
+        // The same application under the name of the demo's job.
+        .route("/reports/{id}", get(order))
+        .route("/reports/slow", get(slow).post(slow))
         .route("/call/{name}/{*path}", get(call))
         .route("/headers", get(headers))
         .route("/headers/{*path}", get(headers))

@@ -49,6 +49,8 @@ async fn a_bad_registration_is_named_and_the_others_of_its_service_are_served() 
     scene.end().await;
 }
 
+const NO_SUCH_HOST: &str = "no such host";
+
 /// Health and weight of an instance as the gateway's Envoy has it.
 async fn seen_by_gateway(scene: &Scene, instance: &Allocation) -> Result<(String, u64), String> {
     let gateway = scene.world.instances_of("trading-gateway").next().unwrap();
@@ -70,7 +72,7 @@ async fn seen_by_gateway(scene: &Scene, instance: &Allocation) -> Result<(String
             return Ok((health.unwrap_or_default().to_owned(), weight.unwrap_or_default()));
         }
     }
-    Err("no such host".to_owned())
+    Err(NO_SUCH_HOST.to_owned())
 }
 
 async fn becomes(scene: &Scene, instance: &Allocation, health: &str, weight: u64) {
@@ -93,7 +95,15 @@ async fn checks_maintenance_and_weights_become_health_and_weight_in_envoy() {
 
     let check = json!({"ID": "desk", "Name": "desk", "ServiceID": id, "TTL": "1h"});
     scene.consul(Method::PUT, "/v1/agent/check/register", Some(check)).await;
-    becomes(&scene, one, "UNHEALTHY", 10).await;
+    soon("Envoy has it no more, because the other one is healthy", async || match seen_by_gateway(
+        &scene, one,
+    )
+    .await
+    {
+        Err(why) if why == NO_SUCH_HOST => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
     scene.consul(Method::PUT, "/v1/agent/check/warn/desk", None).await;
     // The weight that the placer registers for warnings.
     becomes(&scene, one, "HEALTHY", 1).await;

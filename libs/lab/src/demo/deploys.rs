@@ -61,7 +61,7 @@ impl Deploys {
         format!(
             "  A service as a Nomad job ({whose}), and its next version, blue/green:\n    \
              {meshctl} {first}\n    \
-             curl http://127.0.0.1:{router_port}/trading/reports/orders/7\n    \
+             curl http://127.0.0.1:{router_port}/trading/reports/7\n    \
              {meshctl} {second} --strategy blue-green\n    \
              {meshctl} status reports {where_to}\n    \
              {meshctl} rollback reports {where_to}\n"
@@ -133,7 +133,7 @@ fn load(world: &World) -> LoadSpec {
 
 /// The instance that answers, if its name begins like this.
 async fn answered_by(world: &World, version: &str) -> Result<String, String> {
-    let path = "/trading/reports/orders/7";
+    let path = "/trading/reports/7";
     let answer = world.client().get(world.router_address(), LOCAL, path).await;
     let answer = answer.map_err(|error| chain(&error))?;
     let body = answer.json()?;

@@ -30,7 +30,6 @@ routes:
 - {match: {prefix: /customers}, to: orders, rewrite: /orders, auth: customers}
 - {match: {prefix: /partners}, to: orders, rewrite: /orders, auth: partners}
 - {match: {prefix: /orders}, to: orders, timeout: 15s}
-- {match: {prefix: /reports}, to: reports, rewrite: /, timeout: 15s}
 - {match: {prefix: /slow}, to: orders, timeout: 15s}
 - {match: {prefix: /call}, to: orders, timeout: 15s}
 - {match: {path: /ws}, to: orders}

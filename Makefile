@@ -22,7 +22,7 @@ SHOW := -- --show-output
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup-demo build ## Run a whole mesh here; Ctrl-C ends it. DEMO_ONCE=1: drive it, check it, end. ROUTER_PORT=N

@@ -96,7 +96,8 @@ impl Network {
         remove_stale()?;
         let host = NetNs::create()?;
         let name = host.name();
-        ip(&format!("-n {name} link add mesh0 type bridge"))?;
+        // Without an address of its own a bridge takes a member's, and loses packets when that one leaves.
+        ip(&format!("-n {name} link add mesh0 address 02:00:0a:d5:00:01 type bridge"))?;
         let address = Ipv4Addr::new(SUBNET[0], SUBNET[1], SUBNET[2], 1);
         ip(&format!("-n {name} addr add {address}/24 dev mesh0"))?;
         ip(&format!("-n {name} link set mesh0 up"))?;

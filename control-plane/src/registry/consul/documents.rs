@@ -4,8 +4,7 @@
 //! the `consul-kv` [`RegistryEvent::Source`].
 //!
 //! **Invariants**: a key with a further `/` is no document (earlier versions live there). All documents at once vanish
-//! only when it is confirmed: Consul lists nothing, with no error, for a token that may read nothing. So does whatever
-//! differs in an answer whose index went back.
+//! only when it is confirmed: Consul lists nothing, with no error, for a token that may read nothing.
 //! A text that is not UTF-8 is passed on with replacement characters, so that its reader can name the bad document.
 
 use std::collections::BTreeMap;
@@ -27,8 +26,6 @@ pub(super) struct Documents {
     context: Arc<Context>,
     restored: watch::Receiver<u64>,
     published: Option<Texts>,
-    /// The index of the newest answer that was believed: what comes with a lower one is of the past.
-    believed: u64,
     /// `None`: nothing was said yet.
     reported: Option<Option<String>>,
     hold: Hold,
@@ -37,7 +34,7 @@ pub(super) struct Documents {
 impl Documents {
     pub(super) fn new(context: Arc<Context>, restored: watch::Receiver<u64>) -> Self {
         let hold = context.hold("documents".to_owned());
-        Self { context, restored, published: None, believed: 0, reported: None, hold }
+        Self { context, restored, published: None, reported: None, hold }
     }
 
     pub(super) async fn run(mut self) -> Result<(), Ended> {
@@ -70,33 +67,18 @@ impl Documents {
             Err(error) => return self.report(Some(chain(&error))).await,
         };
         self.report(None).await?;
-        let (index, believed) = (answer.index, self.believed);
         let texts = texts(answer.value, &self.context.config.documents_prefix);
         match judge_documents(self.published.as_ref(), &texts) {
+            Verdict::Unchanged => self.hold.release().await,
+            Verdict::Accept => self.publish(texts).await,
             Verdict::Confirm(reason) => self.hold.suspect(reason).await,
-            // A server that starts replays its log, and answers meanwhile: what was written last is missing.
-            Verdict::Accept if index < believed => {
-                let reason = format!("Consul's index went back from {believed} to {index}");
-                self.hold.suspect(reason).await
-            }
-            Verdict::Unchanged => {
-                self.believed = believed.max(index);
-                self.hold.release().await
-            }
-            Verdict::Accept => {
-                self.believed = index;
-                self.publish(texts).await
-            }
         }
     }
 
     /// A single key, unlike a listing, is refused to a token that may not read it.
     async fn confirm(&mut self) -> Result<(), Ended> {
-        match self.read_again().await {
-            Ok(Some((texts, index))) => {
-                self.believed = index;
-                self.publish(texts).await
-            }
+        match self.is_gone().await {
+            Ok(Some(texts)) => self.publish(texts).await,
             Ok(None) => {
                 let reason =
                     "Consul lists no document but has one: restore the token's key_prefix rule";
@@ -107,11 +89,10 @@ impl Documents {
     }
 
     /// What to publish, when the leader says so; `None` when its answers contradict each other.
-    async fn read_again(&self) -> Result<Option<(Texts, u64)>, ConsulError> {
+    async fn is_gone(&self) -> Result<Option<Texts>, ConsulError> {
         let client = &self.context.client;
         let prefix = &self.context.config.documents_prefix;
         let answer = client.read(&self.query(), Consistency::Consistent).await?;
-        let index = answer.index;
         let texts = texts(answer.value, prefix);
         if let Some(name) = self.published.iter().flat_map(BTreeMap::keys).next()
             && texts.is_empty()
@@ -119,7 +100,7 @@ impl Documents {
         {
             return Ok(None);
         }
-        Ok(Some((texts, index)))
+        Ok(Some(texts))
     }
 
     async fn publish(&mut self, texts: Texts) -> Result<(), Ended> {

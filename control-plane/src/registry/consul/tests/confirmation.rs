@@ -90,35 +90,6 @@ async fn what_a_starting_server_says_of_the_past_is_never_published() {
 }
 
 #[tokio::test]
-async fn a_document_of_the_past_is_never_published() {
-    let document = |text: &str| {
-        format!(r#"[{{"Key": "mesh/systems/trading", "Value": "{text}", "ModifyIndex": 9}}]"#)
-    };
-    // `new` and `old` in base64.
-    let (new, old) = (document("bmV3"), document("b2xk"));
-    let consul = ScriptedConsul::start(move |call, nth| match call.path.as_str() {
-        "/v1/kv/mesh/systems/" => match (is_consistent(call), nth) {
-            (true, _) | (false, 0) => Reply::json(11, &new),
-            (false, 1) => Reply::json(5, &old),
-            _ => Reply::hang(),
-        },
-        _ if call.index().is_some() => Reply::hang(),
-        "/v1/catalog/services" => Reply::json(10, r#"{"consul": []}"#),
-        "/v1/health/service/consul" => Reply::json(10, SERVERS),
-        _ => Reply::status(404, "").with_header("X-Consul-Index", "10"),
-    })
-    .await
-    .unwrap();
-    let mut observer =
-        Observer::start(ConsulConfig::new(consul.url()), ConsulRegistryConfig::default());
-    observer.until("the documents are held", |seen| seen.held.contains_key("documents")).await;
-    observer.until("they are released", |seen| seen.held.is_empty()).await;
-    let expected = BTreeMap::from([("trading".to_owned(), "new".to_owned())]);
-    assert_eq!(observer.seen.documents, Some(expected));
-    observer.stop().await;
-}
-
-#[tokio::test]
 async fn failures_of_one_service_show_and_change_nothing() {
     let consul = a_consul_with_web(|_, nth| match nth {
         0 => Reply::json(11, WEB),

@@ -32,6 +32,8 @@ const EACH: Duration = Duration::from_millis(10);
 const WITHOUT_CHECKS: Duration = Duration::from_secs(30);
 /// What is not passing is asked so many times as often: it is about to be used, or to be used again.
 const HASTE: u32 = 4;
+/// So many answers that know nothing of a new allocation's checks are needed before it counts as one without.
+const SILENCES: u32 = 3;
 /// A host that takes longer cannot be asked.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Pauses for a host that cannot be asked.
@@ -78,6 +80,8 @@ struct Asked {
     health: Option<Health>,
     due: Instant,
     is_under_way: bool,
+    /// How often its host has said nothing of it since it came: a new one's checks are made a moment later.
+    silences: u32,
 }
 
 /// A host that cannot be asked.
@@ -126,7 +130,7 @@ impl Checks {
         self.allocations.retain(|id, asked| places.get(id) == Some(&asked.place));
         for (id, place) in places {
             let due = Instant::now();
-            let new = || Asked { place, health: None, due, is_under_way: false };
+            let new = || Asked { place, health: None, due, is_under_way: false, silences: 0 };
             self.allocations.entry(id).or_insert_with(new);
         }
         let in_use = |node: &String| self.allocations.values().any(|one| one.place.node == *node);
@@ -173,6 +177,15 @@ impl Checks {
         asked.is_under_way = false;
         let node = asked.place.node.clone();
         let now = Instant::now();
+        let is_silent = match &answer {
+            Ok(checks) => checks.as_ref().is_none_or(BTreeMap::is_empty),
+            Err(_) => false,
+        };
+        if is_silent && asked.health.is_none() && asked.silences < SILENCES {
+            asked.silences += 1;
+            asked.due = now + interval / HASTE;
+            return self.note(node, None, now).await;
+        }
         let (news, error) = match answer {
             Ok(Some(checks)) => {
                 let health = health(checks);

@@ -138,6 +138,15 @@ impl Yard {
         found.map(|own| serde_json::from_slice(&own.value).unwrap())
     }
 
+    /// Waits until there is a record.
+    pub(crate) async fn until_begun(&self) {
+        wait::until("the deploy has begun", DEADLINE, async || {
+            self.record().await.map(drop).ok_or("no record")
+        })
+        .await
+        .unwrap();
+    }
+
     /// Waits until the record is in a state.
     pub(crate) async fn until_state(&self, state: &str) {
         wait::until(&format!("the deploy is {state}"), DEADLINE, async || {

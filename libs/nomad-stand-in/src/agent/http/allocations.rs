@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{App, Asked, Refused, Written, is_true, json as answer, value};
+use super::{Api, App, Asked, Params, Refused, Written, is_true, json as answer, value};
 use crate::agent::deployment::look;
 use crate::agent::state::{Allocation, State, Table, Trigger};
 
@@ -27,6 +27,20 @@ pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
             state.allocations.values().filter(|one| one.id.starts_with(&params.prefix)).collect();
         list.sort_by_key(|one| one.create_index);
         let list: Vec<Value> = list.into_iter().map(|one| stub(one)).collect();
+        Ok((state.table(Table::Allocations), Value::Array(list)))
+    })
+    .await
+}
+
+/// The allocations of something else, as its listing shows them.
+pub(super) async fn list_of(
+    api: &Api,
+    params: &Params,
+    is_its: impl Fn(&Allocation) -> bool,
+) -> Response {
+    api.watch(params, |state| {
+        let list = state.allocations.values().filter(|one| is_its(one));
+        let list: Vec<Value> = list.map(|one| stub(one)).collect();
         Ok((state.table(Table::Allocations), Value::Array(list)))
     })
     .await

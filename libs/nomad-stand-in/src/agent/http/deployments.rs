@@ -5,9 +5,9 @@ use axum::extract::{Path, Query, State as Shared};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::allocations::stub;
+use super::allocations::list_of;
 use super::{App, Asked, Refused, Written, json as answer, parse, value};
 use crate::agent::deployment::{self, DeploymentError};
 use crate::agent::job::nullable;
@@ -42,12 +42,7 @@ pub(super) async fn allocations(
     Path(id): Path<String>,
     Query(params): Asked,
 ) -> Response {
-    api.watch(&params, |state| {
-        let list = state.allocations.values().filter(|one| one.deployment_id == id);
-        let list: Vec<Value> = list.map(|one| stub(one)).collect();
-        Ok((state.table(Table::Allocations), Value::Array(list)))
-    })
-    .await
+    list_of(&api, &params, |one| one.deployment_id == id).await
 }
 
 fn refused(error: DeploymentError) -> Refused {

@@ -2,9 +2,8 @@
 
 use axum::extract::{Path, Query, State as Shared};
 use axum::response::Response;
-use serde_json::Value;
 
-use super::allocations::stub;
+use super::allocations::list_of;
 use super::{App, Asked, Refused, value};
 use crate::agent::state::Table;
 
@@ -36,10 +35,5 @@ pub(super) async fn allocations(
     Path(id): Path<String>,
     Query(params): Asked,
 ) -> Response {
-    api.watch(&params, |state| {
-        let list = state.allocations.values().filter(|one| one.eval_id == id);
-        let list: Vec<Value> = list.map(|one| stub(one)).collect();
-        Ok((state.table(Table::Allocations), Value::Array(list)))
-    })
-    .await
+    list_of(&api, &params, |one| one.eval_id == id).await
 }

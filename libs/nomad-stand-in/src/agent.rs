@@ -7,9 +7,10 @@
 //! | [`state`], [`store`] | what is known, and its one writer |
 //! | [`core`], [`evaluate`], [`deployment`], [`drain`] | what follows from it: pure |
 //! | [`client`] | processes, networks, registrations |
+//! | [`ports`] | the dynamic ports that are this agent's |
 //! | [`http`] | Nomad's API |
 //!
-//! **Invariants**: IO only in `client`, `http` and `store`; the decisions between are functions of a state, a time and
+//! **Invariants**: IO only in `client`, `http`, `ports` and `store`; the decisions between are functions of a state, a time and
 //! [`evaluate::Chance`].
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ mod drain;
 mod evaluate;
 mod http;
 mod job;
+mod ports;
 pub(crate) mod settings;
 mod state;
 mod store;

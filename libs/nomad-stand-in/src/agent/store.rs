@@ -4,7 +4,7 @@
 //! before a change is answered, so that a killed agent comes back with it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,16 +14,16 @@ use tokio::sync::watch;
 use super::core;
 use super::evaluate::Chance;
 use super::job::Nanos;
+use super::ports::Ports;
 use super::state::State;
-
-/// Nomad's dynamic ports.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// The state and its writer.
 #[derive(Debug)]
 pub(crate) struct Store {
     current: watch::Sender<Arc<State>>,
-    dice: Mutex<Dice>,
+    /// Held while a change is made.
+    writer: Mutex<()>,
+    ports: Ports,
     file: Option<PathBuf>,
 }
 
@@ -43,7 +43,7 @@ impl Store {
             _ => State::default(),
         };
         let (current, _) = watch::channel(Arc::new(state));
-        Ok(Self { current, dice: Mutex::new(Dice), file })
+        Ok(Self { current, writer: Mutex::new(()), ports: Ports::claim()?, file })
     }
 
     /// The state now.
@@ -61,11 +61,12 @@ impl Store {
         &self,
         change: impl FnOnce(&mut State, Nanos, &mut dyn Chance) -> R,
     ) -> R {
-        let mut dice = self.dice.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dice = Dice(&self.ports);
         let (before, now) = (self.read(), now());
         let mut state = State::clone(&before);
-        let result = change(&mut state, now, &mut *dice);
-        core::step(&mut state, now, &mut *dice);
+        let result = change(&mut state, now, &mut dice);
+        core::step(&mut state, now, &mut dice);
         if state.index != before.index {
             self.save(&state);
             self.current.send_replace(Arc::new(state));
@@ -79,7 +80,7 @@ impl Store {
         ask: impl FnOnce(&mut State, Nanos, &mut dyn Chance) -> R,
     ) -> R {
         let mut state = State::clone(&self.read());
-        ask(&mut state, now(), &mut Dice)
+        ask(&mut state, now(), &mut Dice(&self.ports))
     }
 
     fn save(&self, state: &State) {
@@ -103,19 +104,15 @@ pub(crate) fn now() -> Nanos {
 }
 
 #[derive(Debug)]
-struct Dice;
+struct Dice<'a>(&'a Ports);
 
-impl Chance for Dice {
+impl Chance for Dice<'_> {
     fn id(&mut self) -> String {
         uuid()
     }
 
     fn port(&mut self, address: IpAddr, is_taken: &dyn Fn(u16) -> bool) -> Option<u16> {
-        let width = PORTS.end - PORTS.start;
-        let start = u16::from_le_bytes(random()) % width;
-        (0..width).map(|step| PORTS.start + (start + step) % width).find(|port| {
-            !is_taken(*port) && TcpListener::bind(SocketAddr::new(address, *port)).is_ok()
-        })
+        self.0.find(address, u16::from_le_bytes(random()), is_taken)
     }
 }
 

@@ -138,22 +138,18 @@ impl Placer<'_> {
         let (mut cpu, mut memory, mut instances) = (0, 0, 0);
         let (mut taken, mut held) = (BTreeSet::new(), BTreeSet::new());
         for one in running.chain(planned) {
-            let shares_address = one
-                .allocated_resources
-                .shared
-                .ports
-                .iter()
-                .filter(|port| port.host_ip.parse() == Ok(node.address))
-                .map(|port| port.value);
-            let is_over = one.is_terminal() || is_freed(&one.id);
-            // A port is in use for as long as the process lives.
+            let ports = one.allocated_resources.shared.ports.iter();
+            // A port is in use for as long as the process lives, and on every node: all of them are this host, and what
+            // binds every address, or loopback as an Envoy's admin does, has the port on each.
             if !one.client_status.is_terminal() {
-                held.extend(shares_address.clone());
+                held.extend(ports.clone().map(|port| port.value));
             }
+            let is_over = one.is_terminal() || is_freed(&one.id);
             if is_over {
                 continue;
             }
-            taken.extend(shares_address);
+            let shares_address = ports.filter(|port| port.host_ip.parse() == Ok(node.address));
+            taken.extend(shares_address.map(|port| port.value));
             if one.node_id != node.id {
                 continue;
             }

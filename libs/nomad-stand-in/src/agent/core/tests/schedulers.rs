@@ -1,5 +1,7 @@
 //! Placing, retrying, draining; batch and system jobs.
 
+use std::collections::BTreeSet;
+
 use super::world::{World, record, service};
 use super::*;
 
@@ -53,6 +55,22 @@ fn fewer_instances_are_those_with_the_lowest_numbers_and_a_stopped_job_has_none(
     world.register(JobRecord { stop: true, ..less });
     assert_eq!((world.shown().len(), status(&world)), (0, "dead"));
     assert_eq!(world.deployment(), "v1 cancelled: Cancelled because job is stopped");
+}
+
+#[test]
+fn no_port_of_one_node_is_given_away_on_another_since_both_are_one_host() {
+    let mut world = World::new(3);
+    world.register(service("1", json!({})));
+    world.register(service("2", json!({})));
+    let mut ports = BTreeSet::new();
+    let mut addresses = BTreeSet::new();
+    for one in world.state.allocations.values().filter(|one| !one.client_status.is_terminal()) {
+        for port in &one.allocated_resources.shared.ports {
+            assert!(ports.insert(port.value), "{} twice", port.value);
+            addresses.insert(port.host_ip.as_str());
+        }
+    }
+    assert_eq!((ports.len(), addresses.len()), (3, 3));
 }
 
 #[test]

@@ -120,6 +120,12 @@ mod tests {
         (r#"reverse(["b", "a"])"#, r#"["a", "b"]"#),
         (r#"zipmap(["a"], [1])"#, "{a = 1}"),
         (r#"range(3)"#, "[0, 1, 2]"),
+        (r#"range(-2)"#, "[0, -1]"),
+        (r#"range(1, 4)"#, "[1, 2, 3]"),
+        (r#"range(4, 1)"#, "[4, 3, 2]"),
+        (r#"range(0, 5, 2)"#, "[0, 2, 4]"),
+        (r#"range(5, 0, -2)"#, "[5, 3, 1]"),
+        (r#"range(2, 2)"#, "[]"),
         (r#"substr("abcd", 1, 2)"#, r#""bc""#),
         (r#"trimprefix("v1", "v")"#, r#""1""#),
         (r#"trimsuffix("a.gz", ".gz")"#, r#""a""#),
@@ -154,6 +160,8 @@ mod tests {
             (r#"lookup({}, "a")"#, "the map has no key \"a\""),
             (r#"format("%d", "x")"#, "a whole number is required"),
             (r#"tonumber("x")"#, "a number is required"),
+            (r#"range(4, 1, 1)"#, "a step of 1 does not lead from 4 to 1"),
+            (r#"range(1, 4, 0)"#, "a step of 0 does not lead from 1 to 4"),
         ] {
             let error = call.parse::<Expression>().unwrap().evaluate(&context).unwrap_err();
             assert!(error.to_string().contains(words), "{call}: {error}");

@@ -117,19 +117,23 @@ fn merge(args: &FuncArgs) -> Result<Value, String> {
     Ok(Value::Object(all))
 }
 
-/// `range(end)`, `range(start, end)`, `range(start, end, step)`.
+/// `range(end)`, `range(start, end)`, `range(start, end, step)`; without a step it counts towards the end.
 fn range(args: &FuncArgs) -> Result<Value, String> {
     let (start, end) = match args.len() {
         1 => (0, whole(args, 0)?),
         _ => (whole(args, 0)?, whole(args, 1)?),
     };
-    let step = if args.len() > 2 { whole(args, 2)? } else { 1 };
-    let step = usize::try_from(step).ok().filter(|step| *step > 0);
-    let step = step.ok_or_else(|| "a step below one is not known here".to_owned())?;
-    if end.saturating_sub(start) > 1024 {
+    let towards = if end < start { -1 } else { 1 };
+    let step = if args.len() > 2 { whole(args, 2)? } else { towards };
+    if start != end && step.signum() != towards {
+        return Err(format!("a step of {step} does not lead from {start} to {end}"));
+    }
+    let distance = end.abs_diff(start);
+    let count = distance.div_ceil(step.unsigned_abs().max(1));
+    if count > 1024 {
         return Err("more than 1024 values".to_owned());
     }
-    Ok(Value::Array((start..end).step_by(step).map(Value::from).collect()))
+    Ok(Value::Array((0..count.cast_signed()).map(|at| Value::from(start + at * step)).collect()))
 }
 
 fn slice(args: &FuncArgs) -> Result<Value, String> {

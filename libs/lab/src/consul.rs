@@ -4,17 +4,16 @@
 //! Its ports stay the same for its whole life. Nothing here speaks of the mesh: registrations are the placer's.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, header};
-use nix::sys::signal::Signal;
+use http::Method;
 use serde_json::{Map, Value, json};
 
-use crate::http::Client;
+use crate::daemon::{Answers, Daemon};
+use crate::http::{Api, Client};
 use crate::netns::NetNs;
-use crate::process::{Process, Program};
+use crate::process::Program;
 use crate::{LabError, ports};
 
 mod servers;
@@ -37,15 +36,13 @@ pub struct ConsulOptions {
     pub host: Option<(NetNs, Ipv4Addr)>,
 }
 
-/// A Consul agent, server and client in one.
+/// A Consul agent, server and client in one, that can be harmed.
+pub type Consul = Daemon<Agent>;
+
+/// What a Consul agent offers: its API, with the management token where it has access control.
 #[derive(Debug)]
-pub struct Consul {
-    program: Program,
-    process: Option<Process>,
-    dir: PathBuf,
-    address: SocketAddr,
-    token: Option<String>,
-    client: Client,
+pub struct Agent {
+    api: Api,
 }
 
 impl Consul {
@@ -74,77 +71,42 @@ impl Consul {
         if !options.durable && options.servers.is_empty() {
             program = program.args(["-dev"]);
         }
-        let mut consul = Self {
-            program,
-            process: None,
-            dir,
-            address: SocketAddr::new(IpAddr::V4(ip), http),
-            token: options.management_token.clone(),
-            client: Client::inside(netns),
-        };
+        let address = SocketAddr::new(IpAddr::V4(ip), http);
+        let token = options.management_token.clone().map(|secret| ("x-consul-token", secret));
+        let api = Api::new(Client::inside(netns), address, token);
+        let mut consul = Self::new(program, &dir, STOP_GRACE, Agent { api });
         consul.start_again().await?;
         Ok(consul)
     }
+}
 
+impl Answers for Agent {
+    const STATE: &'static str = "Consul has a leader and its own service";
+    const DEADLINE: Duration = START_DEADLINE;
+
+    async fn answers(&self) -> Result<(), String> {
+        match self.call(Method::GET, "/v1/health/service/consul", None).await {
+            Ok(Value::Array(list)) if !list.is_empty() => Ok(()),
+            Ok(other) => Err(other.to_string()),
+            Err(error) => Err(crate::chain(&error)),
+        }
+    }
+}
+
+impl Agent {
     /// Its HTTP address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub const fn address(&self) -> SocketAddr {
+        self.api.address()
     }
 
     /// Its HTTP address, as configuration files want it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.api.url()
     }
 
     /// Its management token, when it has access control.
     pub fn token(&self) -> Option<&str> {
-        self.token.as_deref()
-    }
-
-    /// Starts it after a stop or a kill, and waits until it leads and answers.
-    pub async fn start_again(&mut self) -> Result<(), LabError> {
-        let mut process = Process::start(&self.program, &self.dir)?;
-        let started = process
-            .until("Consul has a leader and its own service", START_DEADLINE, async || {
-                let path = "/v1/health/service/consul";
-                match self.call(Method::GET, path, None).await {
-                    Ok(Value::Array(list)) if !list.is_empty() => Ok(()),
-                    Ok(other) => Err(other.to_string()),
-                    Err(error) => Err(crate::chain(&error)),
-                }
-            })
-            .await;
-        self.process = Some(process);
-        started
-    }
-
-    /// Stops it as an operator would.
-    pub async fn stop(&mut self) -> Result<(), LabError> {
-        match self.process.take() {
-            Some(mut process) => process.stop(STOP_GRACE).await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// Kills it without warning.
-    pub async fn kill(&mut self) -> Result<(), LabError> {
-        match self.process.take() {
-            Some(mut process) => process.kill().await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// Lets it hang: connections stay open, nothing answers.
-    pub async fn freeze(&mut self) -> Result<(), LabError> {
-        match &mut self.process {
-            Some(process) => process.freeze().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) -> Result<(), LabError> {
-        self.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::SIGCONT))
+        self.api.token()
     }
 
     /// Calls its API with the management token; the answer is JSON, or null when it is no JSON.
@@ -154,21 +116,7 @@ impl Consul {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, LabError> {
-        let body = body.map_or_else(Bytes::new, |value| Bytes::from(value.to_string()));
-        let mut request = Request::builder().method(method.clone()).uri(path);
-        request = request.header(header::HOST, self.address.to_string());
-        if let Some(token) = &self.token {
-            request = request.header("x-consul-token", token);
-        }
-        let answer = self.client.exchange(self.address, request, body).await?;
-        if !answer.status.is_success() {
-            return Err(LabError::Refused {
-                request: format!("{method} {}{path}", self.url()),
-                status: answer.status.as_u16(),
-                body: answer.text(),
-            });
-        }
-        Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
+        self.api.call(method, path, body.as_ref()).await
     }
 
     /// Makes a token with the given rules (Consul's policy language) and gives its secret.

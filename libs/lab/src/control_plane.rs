@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::daemon::Daemon;
 use crate::http::Client;
 use crate::netns::NetNs;
-use crate::process::{Process, Program};
-use crate::{LabError, ports, wait};
+use crate::process::Program;
+use crate::{LabError, ports};
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -25,12 +26,12 @@ pub enum Source {
     File(PathBuf),
 }
 
-/// A control plane, running or stopped.
+/// A control plane, running or stopped, that can be harmed.
+pub type ControlPlane = Daemon<Plane>;
+
+/// What a control plane offers: its three ports.
 #[derive(Debug)]
-pub struct ControlPlane {
-    program: Program,
-    process: Option<Process>,
-    dir: PathBuf,
+pub struct Plane {
     xds: SocketAddr,
     admin: SocketAddr,
     api: SocketAddr,
@@ -66,10 +67,25 @@ impl ControlPlane {
             .args(["run", "--config"])
             .args([config.display().to_string()])
             .in_netns(netns);
-        let process = Some(Process::start(&program, &dir)?);
-        Ok(Self { program, process, dir, xds, admin, api, client: Client::inside(netns) })
+        let plane = Plane { xds, admin, api, client: Client::inside(netns) };
+        let mut own = Self::new(program, &dir, STOP_GRACE, plane);
+        own.launch()?;
+        Ok(own)
     }
 
+    /// Starts it after a stop or a kill, on the same ports, with what it left on disk; it may not be ready yet.
+    pub fn start_again(&mut self) -> Result<(), LabError> {
+        self.launch()
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn wait_ready(&mut self) -> Result<(), LabError> {
+        let what = format!("{} is ready", self.program().name);
+        self.until(&what, READY_DEADLINE, Plane::is_ready).await
+    }
+}
+
+impl Plane {
     /// Where proxies connect.
     pub fn xds(&self) -> SocketAddr {
         self.xds
@@ -85,23 +101,11 @@ impl ControlPlane {
         self.api
     }
 
-    /// Its process id, while it runs.
-    pub fn id(&self) -> Option<i32> {
-        self.process.as_ref().map(Process::id)
-    }
-
-    /// Waits until `/readyz` says so.
-    pub async fn wait_ready(&mut self) -> Result<(), LabError> {
-        let what = format!("{} is ready", self.program.name);
-        let (client, admin) = (&self.client, self.admin);
-        let probe = async || match client.get(admin, "localhost", "/readyz").await {
+    async fn is_ready(&self) -> Result<(), String> {
+        match self.client.get(self.admin, "localhost", "/readyz").await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(format!("{} {}", answer.status, answer.text().trim())),
             Err(error) => Err(crate::chain(&error)),
-        };
-        match &mut self.process {
-            Some(process) => process.until(&what, READY_DEADLINE, probe).await,
-            None => wait::until(&what, READY_DEADLINE, probe).await,
         }
     }
 
@@ -119,28 +123,6 @@ impl ControlPlane {
     pub async fn metrics(&self) -> Result<String, LabError> {
         let body = bytes::Bytes::new();
         Ok(self.client.expect(self.admin, http::Method::GET, "/metrics", body).await?.text())
-    }
-
-    /// Stops it as an operator would.
-    pub async fn stop(&mut self) -> Result<(), LabError> {
-        match self.process.take() {
-            Some(mut process) => process.stop(STOP_GRACE).await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// Kills it without warning.
-    pub async fn kill(&mut self) -> Result<(), LabError> {
-        match self.process.take() {
-            Some(mut process) => process.kill().await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// Starts it after a stop or a kill, on the same ports, with what it left on disk.
-    pub fn start_again(&mut self) -> Result<(), LabError> {
-        self.process = Some(Process::start(&self.program, &self.dir)?);
-        Ok(())
     }
 }
 

@@ -16,6 +16,10 @@ use tokio_tungstenite::WebSocketStream;
 use crate::LabError;
 use crate::netns::NetNs;
 
+mod api;
+
+pub use api::Api;
+
 const DEADLINE: Duration = Duration::from_secs(15);
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`parts`] | which binaries |
 //! | [`process`], [`ports`], [`netns`], [`wait`], [`http`] | child processes, ports, namespaces, awaiting states, one request |
+//! | [`daemon`] | a program that is harmed and started again, and what it offers |
 //! | [`consul`], [`control_plane`], [`envoy`], [`host_agent`], [`balancer`] | one running part each |
 //! | [`journald`], [`dockerd`] | the journal's daemon and Docker's, in a namespace of their own |
 //! | [`collector`] | a tracing back end that remembers what it got |
@@ -26,6 +27,7 @@ pub mod balancer;
 pub mod collector;
 pub mod consul;
 pub mod control_plane;
+pub mod daemon;
 pub mod debian;
 pub mod demo;
 pub mod dockerd;

@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, header};
-use nix::sys::signal::Signal;
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::http::{Answer, Client};
+use crate::daemon::{Answers, Daemon};
+use crate::http::{Answer, Api, Client};
 use crate::netns::NetNs;
-use crate::process::{Process, Program};
+use crate::process::Program;
 use crate::{LabError, parts, ports};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -52,17 +51,16 @@ pub enum Kind {
     StandIn,
 }
 
-/// An agent.
+/// A Nomad agent that can be harmed.
+pub type Nomad = Daemon<Agent>;
+
+/// What a Nomad agent offers: its API and its command line.
 #[derive(Debug)]
-pub struct Nomad {
+pub struct Agent {
     kind: Kind,
     binary: PathBuf,
-    program: Program,
-    process: Option<Process>,
-    dir: PathBuf,
-    address: SocketAddr,
-    client: Client,
-    token: Option<String>,
+    netns: Option<NetNs>,
+    api: Api,
 }
 
 /// The `nomad` to test with: a real one (`AYATORI_NOMAD`, then PATH), else the stand-in beside the running executable.
@@ -102,20 +100,36 @@ impl Nomad {
         if kind == Kind::StandIn {
             program = program.args(own_flags(options));
         }
-        let mut nomad = Self {
+        let address = SocketAddr::new(IpAddr::V4(ip), http);
+        let token = options.tokens.first().map(|(secret, _)| ("x-nomad-token", secret.clone()));
+        let agent = Agent {
             kind,
             binary: link,
-            program,
-            process: None,
-            dir,
-            address: SocketAddr::new(IpAddr::V4(ip), http),
-            client: Client::inside(netns),
-            token: options.tokens.first().map(|(secret, _)| secret.clone()),
+            netns: netns.cloned(),
+            api: Api::new(Client::inside(netns), address, token),
         };
+        let mut nomad = Self::new(program, &dir, STOP_GRACE, agent);
         nomad.start_again().await?;
         Ok(nomad)
     }
+}
 
+impl Answers for Agent {
+    const STATE: &'static str = "Nomad has a leader and a ready node";
+    const DEADLINE: Duration = START_DEADLINE;
+
+    async fn answers(&self) -> Result<(), String> {
+        let nodes = self.get("/v1/nodes").await.map_err(|error| crate::chain(&error))?;
+        let nodes = nodes.as_array().cloned().unwrap_or_default();
+        let is_ready = |own: &Value| own.get("Status").is_some_and(|own| own == "ready");
+        if !nodes.is_empty() && nodes.iter().all(is_ready) {
+            return Ok(());
+        }
+        Err(format!("nodes: {}", json!(nodes)))
+    }
+}
+
+impl Agent {
     /// Which program it is.
     pub const fn kind(&self) -> Kind {
         self.kind
@@ -128,74 +142,17 @@ impl Nomad {
 
     /// Its HTTP address.
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.api.address()
     }
 
     /// Its HTTP address, as `NOMAD_ADDR` wants it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.api.url()
     }
 
     /// A folder with `nomad` in it, to be put before others on PATH.
     pub fn path(&self) -> &Path {
         self.binary.parent().unwrap_or(Path::new("."))
-    }
-
-    /// Its folder: configuration, log, state.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
-    /// Its last lines of output.
-    pub fn tail(&self) -> String {
-        self.process.as_ref().map(Process::tail).unwrap_or_default()
-    }
-
-    /// Starts it after a stop or a kill, and waits until it leads and every node is ready.
-    pub async fn start_again(&mut self) -> Result<(), LabError> {
-        let mut process = Process::start(&self.program, &self.dir)?;
-        let started = process
-            .until("Nomad has a leader and a ready node", START_DEADLINE, async || {
-                let nodes = self.get("/v1/nodes").await.map_err(|error| crate::chain(&error))?;
-                let nodes = nodes.as_array().cloned().unwrap_or_default();
-                let is_ready = |own: &Value| own.get("Status").is_some_and(|own| own == "ready");
-                if !nodes.is_empty() && nodes.iter().all(is_ready) {
-                    return Ok(());
-                }
-                Err(format!("nodes: {}", json!(nodes)))
-            })
-            .await;
-        self.process = Some(process);
-        started
-    }
-
-    /// Stops it as an operator would.
-    pub async fn stop(&mut self) -> Result<(), LabError> {
-        match self.process.take() {
-            Some(mut process) => process.stop(STOP_GRACE).await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// Kills it without warning.
-    pub async fn kill(&mut self) -> Result<(), LabError> {
-        match self.process.take() {
-            Some(mut process) => process.kill().await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    /// Lets it hang: connections stay open, nothing answers.
-    pub async fn freeze(&mut self) -> Result<(), LabError> {
-        match &mut self.process {
-            Some(process) => process.freeze().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Lets it go on.
-    pub fn thaw(&self) -> Result<(), LabError> {
-        self.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::SIGCONT))
     }
 
     /// A request, whatever its answer.
@@ -205,13 +162,7 @@ impl Nomad {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, LabError> {
-        let body = body.map_or_else(Bytes::new, |value| Bytes::from(value.to_string()));
-        let mut request = Request::builder().method(method).uri(path);
-        request = request.header(header::HOST, self.address.to_string());
-        if let Some(token) = &self.token {
-            request = request.header("x-nomad-token", token);
-        }
-        self.client.exchange(self.address, request, body).await
+        self.api.send(method, path, body).await
     }
 
     /// A request whose answer must be a success; what is no JSON is null.
@@ -221,15 +172,7 @@ impl Nomad {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, LabError> {
-        let answer = self.send(method.clone(), path, body.as_ref()).await?;
-        if answer.status.is_success() {
-            return Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null));
-        }
-        Err(LabError::Refused {
-            request: format!("{method} {}{path}", self.url()),
-            status: answer.status.as_u16(),
-            body: answer.text(),
-        })
+        self.api.call(method, path, body.as_ref()).await
     }
 
     /// Reads.
@@ -239,7 +182,7 @@ impl Nomad {
 
     /// `nomad` with these words, asking this agent from where it is.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = match &self.program.netns {
+        let mut command = match &self.netns {
             Some(netns) => {
                 let mut command = Command::new("ip");
                 command.args(["netns", "exec", netns.name()]).arg(&self.binary);
@@ -248,7 +191,7 @@ impl Nomad {
             None => Command::new(&self.binary),
         };
         command.args(words).env("NOMAD_ADDR", self.url()).stdin(Stdio::null());
-        if let Some(token) = &self.token {
+        if let Some(token) = self.api.token() {
             command.env("NOMAD_TOKEN", token);
         }
         command

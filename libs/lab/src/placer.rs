@@ -11,19 +11,22 @@ use std::time::Duration;
 
 use contract::node::ProxyRole;
 
+use crate::LabError;
+use crate::daemon::Daemon;
 use crate::envoy::{Envoy, ProxySpec};
 use crate::http::Client;
 use crate::netns::{NetNs, Network};
 use crate::parts::Parts;
 use crate::process::{Process, Program};
 use crate::registry::{Check, Registration, Registry};
-use crate::{LabError, ports};
 
 mod allocation;
+mod ports;
 mod spec;
 
 pub use allocation::Allocation;
 use allocation::short;
+use ports::Ports;
 pub use spec::{Application, ServiceSpec};
 
 const PASSING_DEADLINE: Duration = Duration::from_secs(30);
@@ -55,19 +58,6 @@ pub struct Placer {
     pub network: Option<Network>,
 }
 
-struct Ports {
-    ip: Ipv4Addr,
-    bind: Ipv4Addr,
-    inbound: u16,
-    app: u16,
-    egress: u16,
-    ingress: u16,
-    stats: u16,
-    admin: u16,
-    app_admin: u16,
-    spans: Vec<u16>,
-}
-
 impl Placer {
     /// Starts an instance and registers it; its checks may not pass yet.
     pub async fn place(
@@ -87,10 +77,12 @@ impl Placer {
         let binary = &self.parts.envoy;
         let envoy = Envoy::start(binary, &envoy_name, &self.dir, &bootstrap, ports.admin, netns)?;
         let program = self.application(spec, name, &id, &ports, registry)?;
-        let program = program.map(|program| program.in_netns(netns));
-        let app = program.as_ref().map(|program| Process::start(program, &self.dir)).transpose()?;
-        if let Some(app) = &app {
-            nomad_log(&self.dir, &id, &spec.name, app.log())?;
+        let mut app =
+            program.map(|program| Daemon::new(program.in_netns(netns), &self.dir, APP_GRACE, ()));
+        if let Some(app) = &mut app {
+            app.launch()?;
+            let log = app.process().map(Process::log);
+            log.map_or(Ok(()), |log| nomad_log(&self.dir, &id, &spec.name, log))?;
         }
         let mut allocation = Allocation {
             registration: registration(spec, &id, &ports, is_gateway),
@@ -98,8 +90,6 @@ impl Placer {
             id,
             envoy,
             app,
-            program,
-            dir: self.dir.clone(),
             egress: has_app.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.egress))),
             app_admin: (spec.application == Application::Gateway)
                 .then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, ports.app_admin))),
@@ -128,7 +118,7 @@ impl Placer {
             Err(error) => Err(crate::chain(&error)),
         };
         let late = allocation.envoy.process().until(&what, PASSING_DEADLINE, probe).await;
-        allocation.app.as_mut().map_or(Ok(()), Process::check).and(late)
+        allocation.app.as_mut().map_or(Ok(()), Daemon::check).and(late)
     }
 
     /// Takes an instance away.
@@ -144,7 +134,7 @@ impl Placer {
                 registry.deregister(&name, &id).await?;
                 tokio::time::sleep(allocation.spec.shutdown_delay).await;
                 if let Some(app) = &mut allocation.app {
-                    app.stop(APP_GRACE).await?;
+                    app.stop().await?;
                 }
                 allocation.envoy.stop().await
             }
@@ -172,42 +162,14 @@ impl Placer {
     }
 
     fn ports(&self) -> Result<(Option<NetNs>, Ports), LabError> {
-        if let Some(network) = &self.network {
-            let (netns, ip) = network.join()?;
-            let bind = Ipv4Addr::UNSPECIFIED;
-            let (inbound, app, egress) = (10000, 8080, 15001);
-            let (ingress, stats, admin, app_admin) = (10001, 9102, 9901, 8081);
-            return Ok((
-                Some(netns),
-                Ports {
-                    ip,
-                    bind,
-                    inbound,
-                    app,
-                    egress,
-                    ingress,
-                    stats,
-                    admin,
-                    app_admin,
-                    spans: self.agent.map_or_else(Vec::new, |_| vec![4317, 4318, 9411]),
-                },
-            ));
+        let is_traced = self.agent.is_some();
+        match &self.network {
+            Some(network) => {
+                let (netns, ip) = network.join()?;
+                Ok((Some(netns), Ports::in_bridge(ip, is_traced)))
+            }
+            None => Ok((None, Ports::on_host(is_traced)?)),
         }
-        let ip = Ipv4Addr::LOCALHOST;
-        let ports = Ports {
-            ip,
-            bind: ip,
-            inbound: ports::reserve()?,
-            app: ports::reserve()?,
-            egress: ports::reserve()?,
-            ingress: ports::reserve()?,
-            stats: ports::reserve()?,
-            admin: ports::reserve()?,
-            app_admin: ports::reserve()?,
-            // Each port is for every protocol.
-            spans: self.agent.map(|_| ports::reserve()).transpose()?.into_iter().collect(),
-        };
-        Ok((None, ports))
     }
 
     /// What is started behind the Envoy.
@@ -285,7 +247,7 @@ impl Placer {
         let what = format!("{} {} answers its check", allocation.spec.name, allocation.instance());
         let probe = async || probe(&client, address, &check).await;
         let late = allocation.envoy.process().until(&what, PASSING_DEADLINE, probe).await;
-        allocation.app.as_mut().map_or(Ok(()), Process::check).and(late)
+        allocation.app.as_mut().map_or(Ok(()), Daemon::check).and(late)
     }
 }
 

@@ -128,7 +128,7 @@ impl World {
             agent: host_agent.as_ref().and_then(HostAgent::spans).map(|spans| spans.port()),
             parts: options.parts.clone(),
             dir: options.dir.clone(),
-            xds: control_planes.iter().map(ControlPlane::xds).collect(),
+            xds: control_planes.iter().map(|one| one.xds()).collect(),
             sotw: options.sotw,
             network,
         };

@@ -3,16 +3,17 @@
 //! The agent joins them with [`ConsulOptions::servers`](super::ConsulOptions::servers) and keeps its registrations.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use http::Method;
 use serde_json::json;
 
-use super::{START_DEADLINE, common};
+use super::{START_DEADLINE, STOP_GRACE, common};
+use crate::daemon::Daemon;
 use crate::http::Client;
-use crate::process::{Process, Program};
+use crate::process::Program;
 use crate::{LabError, ports, wait};
 
 const LEADER: &str = "/v1/status/leader";
@@ -20,14 +21,11 @@ const LEADER: &str = "/v1/status/leader";
 /// A group of servers that elect a leader.
 #[derive(Debug)]
 pub struct Servers {
-    members: Vec<Member>,
+    members: Vec<Daemon<Member>>,
 }
 
 #[derive(Debug)]
 struct Member {
-    program: Program,
-    process: Option<Process>,
-    dir: PathBuf,
     gossip: SocketAddr,
     http: SocketAddr,
     /// Where the others speak to it; the name under which it leads.
@@ -59,8 +57,8 @@ impl Servers {
     /// Waits until all that run name the same running leader, and gives it.
     pub async fn wait_leader(&self) -> Result<SocketAddr, LabError> {
         wait::until("the running servers agree on a leader", START_DEADLINE, async || {
-            let running: Vec<&Member> =
-                self.members.iter().filter(|m| m.process.is_some()).collect();
+            let running: Vec<_> =
+                self.members.iter().filter(|member| member.process().is_some()).collect();
             let named = join_all(running.iter().map(|member| member.leader())).await;
             match named.first() {
                 Some(Some(leader))
@@ -88,17 +86,13 @@ impl Servers {
 
     /// Starts those that were killed, and waits until there is a leader.
     pub async fn start_again(&mut self) -> Result<(), LabError> {
-        for member in self.members.iter_mut().filter(|member| member.process.is_none()) {
-            member.process = Some(Process::start(&member.program, &member.dir)?);
-        }
+        self.members.iter_mut().try_for_each(Daemon::launch)?;
         self.wait_leader().await.map(|_| ())
     }
 
     async fn kill(&mut self, which: impl Fn(&Member) -> bool) -> Result<(), LabError> {
         for member in self.members.iter_mut().filter(|member| which(member)) {
-            if let Some(mut process) = member.process.take() {
-                process.kill().await?;
-            }
+            member.kill().await?;
         }
         Ok(())
     }
@@ -111,7 +105,7 @@ impl Member {
         number: usize,
         gossip: SocketAddr,
         all: &[SocketAddr],
-    ) -> Result<Self, LabError> {
+    ) -> Result<Daemon<Self>, LabError> {
         let name = format!("consul-server-{number}");
         let dir = dir.join(&name);
         std::fs::create_dir_all(&dir)
@@ -133,8 +127,10 @@ impl Member {
             .args(["agent", "-config-file"])
             .args([file.display().to_string()]);
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let process = Some(Process::start(&program, &dir)?);
-        Ok(Self { program, process, dir, gossip, http: local(http), raft: local(raft) })
+        let member = Self { gossip, http: local(http), raft: local(raft) };
+        let mut server = Daemon::new(program, &dir, STOP_GRACE, member);
+        server.launch()?;
+        Ok(server)
     }
 
     async fn leader(&self) -> Option<SocketAddr> {

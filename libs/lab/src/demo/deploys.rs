@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::checks::Checks;
 use super::paths::LOCAL;
-use crate::control_plane::ControlPlane;
 use crate::load::{Call, Load, LoadSpec};
 use crate::nomad::{Nomad, NomadOptions};
 use crate::parts::Parts;
@@ -42,7 +41,7 @@ impl Deploys {
         let (job, values) = (dir.join("reports.nomad.hcl"), dir.join("reports.vars.hcl"));
         let planes = || world.control_planes.iter();
         write(&job, &job_of_reports())?;
-        write(&values, &values_of(parts, planes().map(ControlPlane::xds)))?;
+        write(&values, &values_of(parts, planes().map(|one| one.xds())))?;
         let apis: Vec<String> = planes().map(|plane| format!("http://{}", plane.api())).collect();
         let (meshctl, consul) = (parts.our("meshctl")?, consul.url());
         Ok(Some(Self { nomad, meshctl, job, values, consul, apis: apis.join(",") }))

@@ -1,14 +1,15 @@
 //! A placed instance: its processes, its registration, and where it answers.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::spec::ServiceSpec;
 use crate::LabError;
+use crate::daemon::Daemon;
 use crate::envoy::Envoy;
 use crate::http::Client;
 use crate::netns::NetNs;
-use crate::process::{Process, Program};
+use crate::process::Process;
 use crate::registry::Registration;
 
 /// A placed instance.
@@ -18,10 +19,7 @@ pub struct Allocation {
     pub(super) spec: ServiceSpec,
     pub(super) registration: Registration,
     pub(super) envoy: Envoy,
-    pub(super) app: Option<Process>,
-    /// What the application is, to start it again, and where it logs.
-    pub(super) program: Option<Program>,
-    pub(super) dir: PathBuf,
+    pub(super) app: Option<Daemon<()>>,
     pub(super) egress: Option<SocketAddr>,
     pub(super) ingress: Option<u16>,
     pub(super) app_admin: Option<SocketAddr>,
@@ -81,19 +79,18 @@ impl Allocation {
 
     /// Where its application's output goes.
     pub fn log(&self) -> Option<&Path> {
-        self.app.as_ref().map(Process::log)
+        self.app.as_ref().and_then(Daemon::process).map(Process::log)
     }
 
     /// Kills its application and starts it again; it may not answer yet.
     pub async fn restart_app(&mut self) -> Result<(), LabError> {
-        let (Some(app), Some(program)) = (&mut self.app, &self.program) else { return Ok(()) };
+        let Some(app) = &mut self.app else { return Ok(()) };
         app.kill().await?;
-        *app = Process::start(program, &self.dir)?;
-        Ok(())
+        app.launch()
     }
 
     /// Its application, to harm it.
-    pub fn app_mut(&mut self) -> Option<&mut Process> {
+    pub fn app_mut(&mut self) -> Option<&mut Daemon<()>> {
         self.app.as_mut()
     }
 }

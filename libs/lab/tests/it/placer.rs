@@ -54,7 +54,7 @@ async fn an_instance_ends_in_nomad_s_order_registration_delay_application_sideca
     let id = format!("_nomad-task-{}-group-orders-orders-mesh", placed.id());
     assert_eq!(ids(&consul).await, [id]);
     assert_eq!(consul.passing("orders").await.unwrap(), Vec::<String>::new());
-    let processes = [placed.app_mut().unwrap().id(), placed.envoy_mut().process().id()];
+    let processes = [placed.app_mut().unwrap().id().unwrap(), placed.envoy_mut().process().id()];
     let alive = |id: i32| {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
         stat.is_ok_and(|stat| !stat.contains(") Z "))

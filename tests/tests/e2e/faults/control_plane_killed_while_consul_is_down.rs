@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use contract::node::ProxyRole;
 use lab::consul::ConsulOptions;
-use lab::control_plane::ControlPlane;
 use lab::envoy::{Envoy, ProxySpec};
 use lab::http::Client;
 use lab::load::Call;
@@ -81,7 +80,7 @@ async fn fresh_proxy(scene: &Scene) -> (Envoy, SocketAddr) {
         spans: Vec::new(),
         stats: None,
         admin,
-        xds: scene.world.control_planes.iter().map(ControlPlane::xds).collect(),
+        xds: scene.world.control_planes.iter().map(|one| one.xds()).collect(),
         sotw: false,
         tls: None,
         trusted_hops: 0,

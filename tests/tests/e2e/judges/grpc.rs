@@ -258,7 +258,7 @@ async fn calls_through_every_change(test: &str, library: Library) {
             .with_meta("mesh_path", "/quotes.v1.Quotes");
     let gateway = ServiceSpec::gateway("trading");
     scene.world.place(&[quotes.clone(), quotes.clone(), gateway]).await.unwrap();
-    let replicas = scene.world.control_planes.iter().map(ControlPlane::xds);
+    let replicas = scene.world.control_planes.iter().map(|one| one.xds());
     let front = Front::start(replicas.collect()).await;
     let mut clients = [
         Client::start(&scene, &library, &front, "trading", "quotes"),

@@ -5,26 +5,24 @@
 //! raw or encoded.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Query, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
 use super::client::Client;
 use super::settings::Settings;
-use super::state::State;
 use super::store::Store;
 
 mod access;
 mod agent;
 mod allocations;
+mod ask;
 mod deployments;
 mod dispatch;
 mod evaluations;
@@ -37,9 +35,7 @@ mod register;
 mod services;
 
 pub(crate) use agent::VERSION;
-
-const WAIT_DEFAULT: Duration = Duration::from_secs(300);
-const WAIT_MAX: Duration = Duration::from_secs(600);
+use ask::{Ask, found};
 
 /// What handlers use.
 #[derive(Debug)]
@@ -136,27 +132,6 @@ fn hide_own(value: &mut Value) {
     }
 }
 
-impl Api {
-    /// Answers at once, or when the answer's index passes the one that is asked for.
-    async fn watch(&self, params: &Params, read: impl Fn(&State) -> Read) -> Response {
-        let wait = ::jobspec::duration::parse(&params.wait).unwrap_or(WAIT_DEFAULT).min(WAIT_MAX);
-        let deadline = Instant::now() + wait + wait / 32;
-        let mut states = self.store.subscribe();
-        loop {
-            let state = Arc::clone(&states.borrow_and_update());
-            let answer = read(&state);
-            let index = answer.as_ref().map_or_else(|refused| refused.index, |(index, _)| *index);
-            let is_due = params.index == 0 || index > params.index;
-            if is_due || !matches!(timeout_at(deadline, states.changed()).await, Ok(Ok(()))) {
-                return match answer {
-                    Ok((index, value)) => json(index, &value),
-                    Err(refused) => refused.into_response(),
-                };
-            }
-        }
-    }
-}
-
 fn is_true(text: &str) -> bool {
     matches!(text, "true" | "1" | "t" | "T" | "TRUE" | "True")
 }
@@ -214,5 +189,3 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&api), access::guard))
         .with_state(api)
 }
-
-type Asked = Query<Params>;

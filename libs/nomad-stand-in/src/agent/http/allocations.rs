@@ -1,11 +1,11 @@
 //! `/v1/allocations` and one allocation: reading, stopping, restarting, its services and checks.
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{Api, App, Asked, Params, Refused, Written, is_true, json as answer, value};
+use super::{App, Ask, Refused, Written, found, is_true, json as answer, value};
 use crate::agent::deployment::look;
 use crate::agent::state::{Allocation, State, Table, Trigger};
 
@@ -21,42 +21,22 @@ pub(super) fn stub(one: &Allocation) -> Value {
     Value::Object(all)
 }
 
-pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
-    api.watch(&params, |state| {
+pub(super) async fn list(ask: Ask) -> Response {
+    ask.list(Table::Allocations, |state| {
         let mut list: Vec<_> =
-            state.allocations.values().filter(|one| one.id.starts_with(&params.prefix)).collect();
+            state.allocations.values().filter(|one| ask.lists(&one.id)).collect();
         list.sort_by_key(|one| one.create_index);
-        let list: Vec<Value> = list.into_iter().map(|one| stub(one)).collect();
-        Ok((state.table(Table::Allocations), Value::Array(list)))
-    })
-    .await
-}
-
-/// The allocations of something else, as its listing shows them.
-pub(super) async fn list_of(
-    api: &Api,
-    params: &Params,
-    is_its: impl Fn(&Allocation) -> bool,
-) -> Response {
-    api.watch(params, |state| {
-        let list = state.allocations.values().filter(|one| is_its(one));
-        let list: Vec<Value> = list.map(|one| stub(one)).collect();
-        Ok((state.table(Table::Allocations), Value::Array(list)))
+        list.into_iter().map(|one| stub(one)).collect()
     })
     .await
 }
 
 fn find<'a>(state: &'a State, id: &str) -> Result<&'a Allocation, Refused> {
-    let found = state.allocations.get(id).map(AsRef::as_ref);
-    found.ok_or_else(|| Refused::unknown("alloc", state.table(Table::Allocations)))
+    found(state.allocations.get(id), "alloc", state, Table::Allocations)
 }
 
-pub(super) async fn read(
-    Shared(api): App,
-    Path(id): Path<String>,
-    Query(params): Asked,
-) -> Response {
-    api.watch(&params, |state| {
+pub(super) async fn read(ask: Ask, Path(id): Path<String>) -> Response {
+    ask.watch(|state| {
         let one = find(state, &id)?;
         let mut all = value(one);
         if let Value::Object(all) = &mut all {
@@ -68,11 +48,7 @@ pub(super) async fn read(
 }
 
 /// Stops an allocation; its job gets another one.
-pub(super) async fn stop(
-    Shared(api): App,
-    Path(id): Path<String>,
-    Query(params): Asked,
-) -> Written {
+pub(super) async fn stop(Ask { api, params }: Ask, Path(id): Path<String>) -> Written {
     let (eval, index) = api.store.change(|state, now, chance| {
         let mut one = find(state, &id)?.clone();
         one.desired_transition.migrate = Some(true);
@@ -93,12 +69,8 @@ pub(super) async fn restart(Shared(api): App, Path(id): Path<String>, _body: Byt
     Ok(answer(1, &json!({})))
 }
 
-pub(super) async fn services(
-    Shared(api): App,
-    Path(id): Path<String>,
-    Query(params): Asked,
-) -> Response {
-    api.watch(&params, |state| {
+pub(super) async fn services(ask: Ask, Path(id): Path<String>) -> Response {
+    ask.watch(|state| {
         find(state, &id)?;
         let list: Vec<_> =
             state.services.values().filter(|service| service.alloc_id == id).collect();

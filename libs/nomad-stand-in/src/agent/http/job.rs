@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::Path;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::allocations::stub;
+use super::deployments::newest_first;
 use super::jobs::summary;
 use super::{
-    Api, App, Asked, Params, Refused, Written, dispatch, is_true, json as answer, plan, register,
+    Api, Ask, Params, Refused, Written, dispatch, found, is_true, json as answer, plan, register,
     value,
 };
 use crate::agent::deployment::{evaluation, look};
@@ -35,9 +36,8 @@ const VERBS: [&str; 14] = [
 ];
 
 pub(super) async fn handle(
-    Shared(api): App,
+    ask: Ask,
     Path(rest): Path<String>,
-    Query(params): Asked,
     method: Method,
     body: Bytes,
 ) -> Response {
@@ -46,14 +46,15 @@ pub(super) async fn handle(
         _ => (rest.as_str(), ""),
     };
     if method == Method::GET {
-        return read(&api, id, verb, &params).await;
+        return read(&ask, id, verb).await;
     }
-    write(&api, id, verb, &params, &method, &body).unwrap_or_else(IntoResponse::into_response)
+    let Ask { api, params } = &ask;
+    write(api, id, verb, params, &method, &body).unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn read(api: &Api, id: &str, verb: &str, params: &Params) -> Response {
-    api.watch(params, |state| {
-        let record = state.jobs.get(id).ok_or_else(|| Refused::unknown("job", state.table(Table::Jobs)));
+async fn read(ask: &Ask, id: &str, verb: &str) -> Response {
+    ask.watch(|state| {
+        let record = found(state.jobs.get(id), "job", state, Table::Jobs);
         match verb {
             "" => record.map(|record| (record.modify_index, record.json())),
             "summary" => record.map(|record| {
@@ -73,7 +74,7 @@ async fn read(api: &Api, id: &str, verb: &str, params: &Params) -> Response {
             "allocations" => {
                 // Those of a job that was purged and came back are another job's.
                 let is_own = |created: u64| {
-                    is_true(&params.all)
+                    is_true(&ask.params.all)
                         || state.jobs.get(id).is_none_or(|record| record.create_index == created)
                 };
                 let all = state.allocations_of(id);
@@ -89,10 +90,9 @@ async fn read(api: &Api, id: &str, verb: &str, params: &Params) -> Response {
                 Ok((index.unwrap_or_else(|| state.table(Table::Evaluations)), value(&list)))
             }
             "deployments" => {
-                let mut list: Vec<_> = state.deployments.values().filter(|one| one.job_id == id).collect();
-                list.sort_by_key(|one| std::cmp::Reverse(one.create_index));
-                let index = list.iter().map(|one| one.modify_index).max();
-                Ok((index.unwrap_or_else(|| state.table(Table::Deployments)), value(&list)))
+                let index = state.deployments.values().filter(|one| one.job_id == id).map(|one| one.modify_index).max();
+                let list = newest_first(state, |one| one.job_id == id);
+                Ok((index.unwrap_or_else(|| state.table(Table::Deployments)), Value::Array(list)))
             }
             "deployment" => {
                 let latest = state.latest_deployment(id);

@@ -1,19 +1,18 @@
 //! `/v1/jobs` and what needs no registered job: listing, parsing, validating.
 
 use axum::body::Bytes;
-use axum::extract::{Query, State as Shared};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::register::read_job;
-use super::{App, Asked, Params, Refused, Written, json as answer, parse};
+use super::{Ask, Params, Refused, Written, json as answer, parse};
 use crate::agent::job::{canonical, validate as rules};
 use crate::agent::state::{ClientStatus, JobRecord, State, Table};
 
-pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
-    api.watch(&params, |state| {
-        let jobs = state.jobs.values().filter(|record| record.job.id.starts_with(&params.prefix));
+pub(super) async fn list(ask: Ask) -> Response {
+    ask.watch(|state| {
+        let jobs = state.jobs.values().filter(|record| ask.lists(&record.job.id));
         let list: Vec<Value> = jobs.map(|record| stub(state, record)).collect();
         // A job's summary changes with its allocations.
         Ok((state.table(Table::Jobs).max(state.table(Table::Allocations)), Value::Array(list)))
@@ -91,7 +90,7 @@ struct ToParse {
     variables: String,
 }
 
-pub(super) async fn parse_hcl(Shared(api): App, Query(params): Asked, body: Bytes) -> Written {
+pub(super) async fn parse_hcl(Ask { api, params }: Ask, body: Bytes) -> Written {
     let asked: ToParse = parse(&body)?;
     if asked.hcl.is_empty() {
         return Err(Refused::bad("Job spec is empty"));
@@ -109,7 +108,7 @@ pub(super) fn namespace(params: &Params) -> &str {
     if params.namespace.is_empty() { "default" } else { &params.namespace }
 }
 
-pub(super) async fn validate(Shared(api): App, Query(params): Asked, body: Bytes) -> Written {
+pub(super) async fn validate(Ask { api, params }: Ask, body: Bytes) -> Written {
     let body: Map<String, Value> = parse(&body)?;
     let problems = match read_job(&api, &params, &body) {
         Ok(record) => rules::problems(&record.job),

@@ -1,22 +1,22 @@
 //! `/v1/nodes` and one node: reading, draining, eligibility.
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::agent::VERSION;
-use super::{App, Asked, Refused, Written, json as answer, parse, value};
+use super::{Api, App, Ask, Refused, Written, found, json as answer, parse, value};
+use crate::agent::deployment::look;
 use crate::agent::job::Nanos;
-use crate::agent::state::{Drain, Node, State, Table};
+use crate::agent::state::{Drain, Node, State, Table, Trigger};
 use crate::agent::time::{NEVER, rfc3339};
 
-pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
-    api.watch(&params, |state| {
-        let nodes = state.nodes.values().filter(|node| node.id.starts_with(&params.prefix));
-        let list: Vec<Value> = nodes.map(|node| Value::Object(stub(node))).collect();
-        Ok((state.table(Table::Nodes), Value::Array(list)))
+pub(super) async fn list(ask: Ask) -> Response {
+    ask.list(Table::Nodes, |state| {
+        let nodes = state.nodes.values().filter(|node| ask.lists(&node.id));
+        nodes.map(|node| Value::Object(stub(node))).collect()
     })
     .await
 }
@@ -46,17 +46,12 @@ fn stub(node: &Node) -> Map<String, Value> {
 }
 
 fn find<'a>(state: &'a State, id: &str) -> Result<&'a Node, Refused> {
-    let found = state.nodes.get(id).map(AsRef::as_ref);
-    found.ok_or_else(|| Refused::unknown("node", state.table(Table::Nodes)))
+    found(state.nodes.get(id), "node", state, Table::Nodes)
 }
 
-pub(super) async fn read(
-    Shared(api): App,
-    Path(id): Path<String>,
-    Query(params): Asked,
-) -> Response {
-    let http = api.settings.http;
-    api.watch(&params, |state| {
+pub(super) async fn read(ask: Ask, Path(id): Path<String>) -> Response {
+    let http = ask.api.settings.http;
+    ask.watch(|state| {
         let node = find(state, &id)?;
         let mut all = stub(node);
         let strategy = node.drain.as_ref().map_or(Value::Null, |drain| {
@@ -83,12 +78,8 @@ pub(super) async fn read(
     .await
 }
 
-pub(super) async fn allocations(
-    Shared(api): App,
-    Path(id): Path<String>,
-    Query(params): Asked,
-) -> Response {
-    api.watch(&params, |state| {
+pub(super) async fn allocations(ask: Ask, Path(id): Path<String>) -> Response {
+    ask.watch(|state| {
         find(state, &id)?;
         let list: Vec<_> = state.allocations.values().filter(|one| one.node_id == id).collect();
         Ok((state.table(Table::Allocations), value(&list)))
@@ -148,9 +139,7 @@ pub(super) async fn eligibility(Shared(api): App, Path(id): Path<String>, body: 
 }
 
 /// Changes a node, and has the scheduler look at the jobs that may be on it.
-fn change(api: &super::Api, id: &str, change: impl FnOnce(&mut Node, Nanos)) -> Written {
-    use crate::agent::deployment::look;
-    use crate::agent::state::Trigger;
+fn change(api: &Api, id: &str, change: impl FnOnce(&mut Node, Nanos)) -> Written {
     let (evals, index) = api.store.change(|state, now, chance| {
         let mut node = find(state, id)?.clone();
         change(&mut node, now);

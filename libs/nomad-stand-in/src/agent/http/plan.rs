@@ -9,6 +9,7 @@ use super::register::read_job;
 use super::{Api, Params, Refused, Written, json as answer, parse, value};
 use crate::agent::evaluate::{Look, evaluate};
 use crate::agent::job::{diff, validate};
+use crate::agent::state::JobRecord;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -50,5 +51,3 @@ pub(super) fn plan(api: &Api, id: &str, params: &Params, body: &Bytes) -> Writte
         }),
     ))
 }
-
-use crate::agent::state::JobRecord;

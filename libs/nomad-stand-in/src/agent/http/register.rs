@@ -1,13 +1,12 @@
 //! Registering jobs: the first time, as a new version, with a check of the index, and back to an older version.
 
 use axum::body::Bytes;
-use axum::extract::{Query, State as Shared};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::jobs::{list_errors, namespace};
-use super::{Api, App, Asked, Params, Refused, Written, json as answer, parse};
+use super::{Api, Ask, Params, Refused, Written, json as answer, parse};
 use crate::agent::deployment::look;
 use crate::agent::evaluate::Chance;
 use crate::agent::job::{Nanos, canonical, validate};
@@ -67,7 +66,7 @@ pub(super) fn read_job(
     JobRecord::read(job).map_err(|error| Refused::bad(format!("job cannot be read: {error}")))
 }
 
-pub(super) async fn jobs(Shared(api): App, Query(params): Asked, body: Bytes) -> Written {
+pub(super) async fn jobs(Ask { api, params }: Ask, body: Bytes) -> Written {
     register(&api, &params, None, &body)
 }
 

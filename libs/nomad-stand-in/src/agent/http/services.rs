@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{App, Asked, Refused, Written, json as answer, value};
+use super::{App, Ask, Refused, Written, json as answer, value};
 use crate::agent::state::Table;
 
-pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
-    api.watch(&params, |state| {
+pub(super) async fn list(ask: Ask) -> Response {
+    ask.list(Table::Services, |state| {
         let mut namespaces: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
         for service in state.services.values() {
             let names = namespaces.entry(&service.namespace).or_default();
@@ -19,7 +19,7 @@ pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
                 .or_default()
                 .extend(service.tags.iter().map(String::as_str));
         }
-        let list: Vec<Value> = namespaces
+        namespaces
             .into_iter()
             .map(|(namespace, names)| {
                 let services: Vec<Value> = names
@@ -28,21 +28,15 @@ pub(super) async fn list(Shared(api): App, Query(params): Asked) -> Response {
                     .collect();
                 json!({"Namespace": namespace, "Services": services})
             })
-            .collect();
-        Ok((state.table(Table::Services), Value::Array(list)))
+            .collect()
     })
     .await
 }
 
-pub(super) async fn read(
-    Shared(api): App,
-    Path(name): Path<String>,
-    Query(params): Asked,
-) -> Response {
-    api.watch(&params, |state| {
-        let list: Vec<_> =
-            state.services.values().filter(|service| service.service_name == name).collect();
-        Ok((state.table(Table::Services), value(&list)))
+pub(super) async fn read(ask: Ask, Path(name): Path<String>) -> Response {
+    ask.list(Table::Services, |state| {
+        let its = state.services.values().filter(|service| service.service_name == name);
+        its.map(value).collect()
     })
     .await
 }

@@ -21,6 +21,7 @@ use comfy_table::{Table, presets};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::collector::Collector;
+use crate::folder::Folder;
 use crate::parts::Parts;
 use crate::placer::Allocation;
 use crate::world::{World, WorldOptions};
@@ -67,10 +68,7 @@ pub async fn run(options: DemoOptions) -> Result<bool, LabError> {
     };
     let change = "choose another with `make demo ROUTER_PORT=N` or `meshctl demo --router-port N`";
     ports::require_free(options.router_port, change)?;
-    let dir = tempfile::Builder::new()
-        .prefix("ayatori-demo-")
-        .tempdir()
-        .map_err(LabError::io("make a folder for logs"))?;
+    let dir = Folder::new("demo")?;
     let ended = tokio::select! {
         ended = tell(&options, dir.path().to_owned()) => ended,
         // Whatever was started ends with its owner, which is dropped here.
@@ -78,7 +76,7 @@ pub async fn run(options: DemoOptions) -> Result<bool, LabError> {
         _ = terminate.recv() => Ok(!options.once),
     };
     if !matches!(ended, Ok(true)) {
-        println!("Logs and configurations are kept in {}", dir.keep().display());
+        println!("Logs and configurations are kept in {}", dir.keep()?.display());
     }
     ended
 }

@@ -6,7 +6,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`parts`] | which binaries |
-//! | [`process`], [`ports`], [`netns`], [`wait`], [`http`] | child processes, ports, namespaces, awaiting states, one request |
+//! | [`process`], [`ports`], [`folder`], [`netns`], [`wait`], [`http`] | child processes, ports, folders, namespaces, awaiting states, one request |
 //! | [`daemon`] | a program that is harmed and started again, and what it offers |
 //! | [`consul`], [`control_plane`], [`envoy`], [`host_agent`], [`balancer`] | one running part each |
 //! | [`journald`], [`dockerd`] | the journal's daemon and Docker's, in a namespace of their own |
@@ -20,7 +20,7 @@
 //! | [`debian`] | a Debian with systemd, booted |
 //! | [`demo`] | the story that `make demo` tells |
 //!
-//! **Invariants**: everything started is killed with its owner; ports are the kernel's choice, the Router's apart;
+//! **Invariants**: everything started is killed with its owner; what it wrote goes too, unless a test failed; ports are the kernel's choice, the Router's apart;
 //! no fixed sleep stands for a state. Deliberately absent: fakes, and any knowledge of the control plane's inside.
 
 pub mod balancer;
@@ -34,6 +34,7 @@ pub mod dockerd;
 pub mod envoy;
 mod error;
 pub mod fault_proxy;
+pub mod folder;
 pub mod forward_peer;
 pub mod forward_receiver;
 pub mod host_agent;

@@ -3,7 +3,8 @@
 //! In: [`NomadOptions`]. Out: a [`Nomad`] that answers its HTTP API, and a folder with `nomad` in it for PATH. The same
 //! configuration is given to both; what only the stand-in has is in flags of its own ([`NomadOptions::nodes`] and so on).
 //!
-//! **Invariant**: its ports stay the same for its whole life. The stand-in's tasks end with the lab's process at the latest.
+//! **Invariant**: its ports stay the same for its whole life. The stand-in's tasks end with the [`Nomad`] that
+//! started them, also when its agent was killed before.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::daemon::{Answers, Daemon};
 use crate::http::{Answer, Api, Client};
 use crate::netns::NetNs;
-use crate::process::Program;
+use crate::process::{Process, Program};
 use crate::{LabError, parts, ports};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -61,6 +62,8 @@ pub struct Agent {
     binary: PathBuf,
     netns: Option<NetNs>,
     api: Api,
+    /// The stand-in's tasks end when it does: with this value, whether its agent was killed before or not.
+    _lifeline: Option<Process>,
 }
 
 /// The `nomad` to test with: a real one (`AYATORI_NOMAD`, then PATH), else the stand-in beside the running executable.
@@ -97,8 +100,11 @@ impl Nomad {
             program = program.args(["-dev"]);
         }
         program = program.args([format!("-config={}", file.display())]);
+        let mut lifeline = None;
         if kind == Kind::StandIn {
-            program = program.args(own_flags(options));
+            let own = Program::new("lifeline", Path::new("/bin/sleep")).args(["infinity"]);
+            let own = lifeline.insert(Process::start(&own, &dir)?);
+            program = program.args(own_flags(options, &dir, own.id()));
         }
         let address = SocketAddr::new(IpAddr::V4(ip), http);
         let token = options.tokens.first().map(|(secret, _)| ("x-nomad-token", secret.clone()));
@@ -107,6 +113,7 @@ impl Nomad {
             binary: link,
             netns: netns.cloned(),
             api: Api::new(Client::inside(netns), address, token),
+            _lifeline: lifeline,
         };
         let mut nomad = Self::new(program, &dir, STOP_GRACE, agent);
         nomad.start_again().await?;
@@ -213,11 +220,15 @@ impl Agent {
     }
 }
 
-fn own_flags(options: &NomadOptions) -> Vec<String> {
+fn own_flags(options: &NomadOptions, dir: &Path, lifeline: i32) -> Vec<String> {
     let mut flags = vec![
         format!("-stand-in-nodes={}", options.nodes.max(1)),
-        format!("-stand-in-lifeline={}", std::process::id()),
+        format!("-stand-in-lifeline={lifeline}"),
     ];
+    if !options.durable {
+        // Else it makes a folder of its own, which stays when the agent is killed.
+        flags.push(format!("-data-dir={}", dir.join("data").display()));
+    }
     flags.extend(options.images.iter().map(|path| format!("-stand-in-images={}", path.display())));
     let token = |(secret, policy): &(String, String)| format!("-stand-in-token={secret}:{policy}");
     flags.extend(options.tokens.iter().map(token));

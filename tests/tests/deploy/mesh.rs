@@ -12,12 +12,12 @@ use lab::balancer::Behind;
 use lab::consul::{Consul, ConsulOptions};
 use lab::control_plane::{ControlPlane, Source};
 use lab::fault_proxy::{Fault, FaultProxy};
+use lab::folder::Folder;
 use lab::http::Client;
 use lab::parts::{self, Parts};
 use lab::ports::reserve;
 use lab::process::{self, Process, Program};
 use lab::wait;
-use tempfile::TempDir;
 
 /// Within which a change must be everywhere on one machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -62,26 +62,13 @@ pub(crate) struct Router {
     pub(crate) at: Behind,
 }
 
-/// Where the processes write; kept, and named, when the test fails.
-struct Folder(Option<TempDir>);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(dir) = self.0.take()
-        {
-            println!("Logs and configurations are kept in {}", dir.keep().display());
-        }
-    }
-}
-
 impl Mesh {
     /// Starts it, without instances; `None`: a part is missing, and it is said.
     pub(crate) async fn start(test: &str) -> Option<Self> {
         let binary = parts::real_part_or_skip(test, "consul")?;
         let ours = ["control-plane", "meshctl", "orders", "positions", "quotes"];
         let parts = parts::parts_or_skip(test, &ours)?;
-        let dir = tempfile::Builder::new().prefix("ayatori-deploy-").tempdir().unwrap();
+        let dir = Folder::new("deploy").unwrap();
         let durable = ConsulOptions { durable: true, ..ConsulOptions::default() };
         let consul = Consul::start(&binary, dir.path(), &durable).await.unwrap();
         let source = Source::Consul(consul.url(), None);
@@ -97,7 +84,6 @@ impl Mesh {
             planes.push(plane);
             news.push(late);
         }
-        let dir = Folder(Some(dir));
         let router = Router::start(&parts, dir.path(), "router", None, &news, &DRAINED).await;
         let mesh = Self { router, planes, consul, parts, news, dir };
         for (system, document) in DOCUMENTS {
@@ -155,12 +141,6 @@ impl Mesh {
             .args(["apply", "--yes", "--allow-unknown", "--consul", &self.consul.url(), "-f"])
             .args([file.display().to_string()]);
         process::run(&apply).await.unwrap();
-    }
-}
-
-impl Folder {
-    fn path(&self) -> &Path {
-        self.0.as_ref().unwrap().path()
     }
 }
 

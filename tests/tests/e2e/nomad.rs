@@ -9,13 +9,14 @@ use contract::node::ProxyRole;
 use http::{Request, StatusCode};
 use lab::control_plane::{ControlPlane, Source};
 use lab::envoy::{Envoy, ProxySpec};
+use lab::folder::Folder;
 use lab::http::{Answer, Client};
 use lab::load::{Call, Load, LoadSpec};
 use lab::nomad::{Nomad, NomadOptions};
 use lab::parts::{self, Parts};
 use lab::{ports, wait};
 
-use crate::scene::{Folder, RATE, judge, none_lost, soon};
+use crate::scene::{RATE, folder, judge, none_lost, soon};
 
 const CANARY: (&str, &str) = ("x-mesh-track", "canary");
 
@@ -35,7 +36,7 @@ impl World {
     async fn start(test: &str) -> Option<Self> {
         let ours = ["control-plane", "meshctl", "nomad-stand-in", "orders"];
         let parts = parts::parts_or_skip(test, &ours)?;
-        let dir = Folder::new();
+        let dir = folder();
         let options = NomadOptions { durable: true, ..NomadOptions::default() };
         let nomad = Nomad::start(dir.path(), &options).await.unwrap();
         let documents = dir.path().join("systems");

@@ -7,6 +7,7 @@ use std::path::Path;
 use contract::api::{Problem, ProxyView};
 use contract::registration::Protocol;
 use http::Method;
+use lab::folder::Folder;
 use lab::http::Answer;
 use lab::load::{Call, Load, LoadSpec};
 use lab::parts::{self, Parts};
@@ -15,7 +16,6 @@ use lab::process::{Process, Program};
 use lab::wait;
 use lab::world::{World, WorldOptions};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::SOON;
 
@@ -43,32 +43,6 @@ pub(crate) struct Scene {
     dir: Folder,
 }
 
-/// Where a test's processes write; kept, and named, when the test fails.
-pub(crate) struct Folder(Option<TempDir>);
-
-impl Folder {
-    /// Makes it.
-    pub(crate) fn new() -> Self {
-        Self(Some(tempfile::Builder::new().prefix("ayatori-e2e-").tempdir().unwrap()))
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        self.0.as_ref().unwrap().path()
-    }
-}
-
-impl Drop for Folder {
-    #[expect(clippy::print_stdout, reason = "where the logs of a failed test are")]
-    fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(dir) = self.0.take()
-        {
-            println!("Logs and configurations are kept in {}", dir.keep().display());
-        }
-    }
-}
-
 impl Scene {
     /// Starts a mesh on Consul; `None`: a part is missing, and it is said.
     pub(crate) async fn with_consul(
@@ -83,7 +57,7 @@ impl Scene {
     pub(crate) async fn start(test: &str, shape: impl FnOnce(&mut WorldOptions)) -> Option<Self> {
         let ours = ["api-gateway", "control-plane", "meshctl", "orders", "positions", "quotes"];
         let parts = parts::parts_or_skip(test, &ours)?;
-        let dir = Folder::new();
+        let dir = folder();
         let mut options = WorldOptions::new(parts.clone(), dir.path());
         shape(&mut options);
         let world = World::start(&options).await.unwrap();
@@ -224,6 +198,11 @@ impl Scene {
         })
         .await;
     }
+}
+
+/// Where a test's processes write.
+pub(crate) fn folder() -> Folder {
+    Folder::new("e2e").unwrap()
 }
 
 /// Waits until the probe is right.

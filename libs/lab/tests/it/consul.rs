@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use http::Method;
 use lab::consul::{Consul, ConsulOptions};
+use lab::folder::Folder;
 use lab::http::Client;
 use lab::registry::{Check, Registration, Registry};
 use lab::{LabError, parts, wait};
@@ -32,7 +33,7 @@ async fn health(consul: &Consul) -> Value {
 async fn a_registration_is_what_nomad_s_would_be_and_passes_once_its_check_does() {
     let test = "a_registration_is_what_nomad_s_would_be_and_passes_once_its_check_does";
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let consul = Consul::start(&binary, dir.path(), &ConsulOptions::default()).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -59,7 +60,7 @@ async fn a_registration_is_what_nomad_s_would_be_and_passes_once_its_check_does(
 async fn a_durable_agent_comes_back_after_a_kill_with_its_registrations_and_address() {
     let test = "a_durable_agent_comes_back_after_a_kill_with_its_registrations_and_address";
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let options = ConsulOptions { durable: true, ..ConsulOptions::default() };
     let mut consul = Consul::start(&binary, dir.path(), &options).await.unwrap();
     let (address, none) = (consul.address(), SocketAddr::from(([127, 0, 0, 1], 9)));
@@ -82,7 +83,7 @@ async fn a_durable_agent_comes_back_after_a_kill_with_its_registrations_and_addr
 async fn a_frozen_agent_takes_connections_and_answers_nothing_until_it_goes_on() {
     let test = "a_frozen_agent_takes_connections_and_answers_nothing_until_it_goes_on";
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let mut consul = Consul::start(&binary, dir.path(), &ConsulOptions::default()).await.unwrap();
     consul.freeze().await.unwrap();
     let question = consul.call(Method::GET, "/v1/status/leader", None);
@@ -96,7 +97,7 @@ async fn a_frozen_agent_takes_connections_and_answers_nothing_until_it_goes_on()
 async fn with_access_control_a_token_sees_what_its_rules_allow() {
     let test = "with_access_control_a_token_sees_what_its_rules_allow";
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let options = ConsulOptions {
         management_token: Some("0a1b2c3d-0000-4000-8000-000000000001".to_owned()),
         ..ConsulOptions::default()

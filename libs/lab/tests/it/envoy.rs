@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use lab::envoy::Envoy;
+use lab::folder::Folder;
 use lab::http::Client;
 use lab::{parts, ports};
 
@@ -48,7 +49,7 @@ pub(crate) async fn answering(binary: &Path, name: &str, dir: &Path) -> (Envoy, 
 async fn two_envoys_live_side_by_side_and_tell_what_they_did() {
     let test = "two_envoys_live_side_by_side_and_tell_what_they_did";
     let Some(binary) = parts::real_part_or_skip(test, "envoy") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let ((mut one, address), (two, _)) =
         tokio::join!(answering(&binary, "one", dir.path()), answering(&binary, "two", dir.path()),);
     let answer = Client::new().get(address, "anyone", "/").await.unwrap();
@@ -66,7 +67,7 @@ async fn two_envoys_live_side_by_side_and_tell_what_they_did() {
 async fn an_envoy_that_refuses_its_bootstrap_is_reported_with_its_own_words() {
     let test = "an_envoy_that_refuses_its_bootstrap_is_reported_with_its_own_words";
     let Some(binary) = parts::real_part_or_skip(test, "envoy") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let mut envoy =
         Envoy::start(&binary, "broken", dir.path(), "no_such_key: 1\n", 1, None).unwrap();
     let error = envoy.wait_live().await.unwrap_err().to_string();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lab::folder::Folder;
 use lab::http::Client;
 use lab::load::{Call, Load, LoadSpec};
 use lab::parts;
@@ -25,7 +26,7 @@ fn spec(address: SocketAddr) -> LoadSpec {
 async fn every_answer_is_counted_and_so_is_every_request_after_the_server_is_gone() {
     let test = "every_answer_is_counted_and_so_is_every_request_after_the_server_is_gone";
     let Some(binary) = parts::real_part_or_skip(test, "envoy") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let (mut envoy, address) = answering(&binary, "one", dir.path()).await;
     let load = Load::start(spec(address));
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
+use lab::folder::Folder;
 use lab::http::Client;
 use lab::netns::Network;
 use lab::process::{Process, Program};
@@ -26,7 +27,7 @@ async fn the_host_reaches_a_pair_by_its_address_and_loopback_is_the_pair_s_own()
     let (pair, ip) = network.join().unwrap();
     let (other, _) = network.join().unwrap();
     let name = pair.name().to_owned();
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let mut processes = Vec::new();
     for listen in [format!("{ip}:10000"), "127.0.0.1:8080".to_owned()] {
         let (address, port) = listen.split_once(':').unwrap();

@@ -7,17 +7,17 @@ use std::time::Duration;
 use contract::registration::Protocol;
 use http::Method;
 use lab::consul::{Consul, ConsulOptions};
+use lab::folder::Folder;
 use lab::netns::Network;
 use lab::parts::{self, Parts};
 use lab::placer::{Placer, ServiceSpec, Stop};
 use lab::registry::Registry;
 use lab::{ports, wait};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::SOON;
 
-fn placer(parts: &Parts, dir: &TempDir, network: Option<Network>) -> Placer {
+fn placer(parts: &Parts, dir: &Folder, network: Option<Network>) -> Placer {
     let nobody = SocketAddr::from(([127, 0, 0, 1], ports::reserve().unwrap()));
     Placer {
         parts: parts.clone(),
@@ -46,7 +46,7 @@ async fn an_instance_ends_in_nomad_s_order_registration_delay_application_sideca
     let test = "an_instance_ends_in_nomad_s_order_registration_delay_application_sidecar";
     let Some(parts) = parts::parts_or_skip(test, &["meshctl", "orders"]) else { return };
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let consul = Consul::start(&binary, dir.path(), &ConsulOptions::default()).await.unwrap();
     let placer = placer(&parts, &dir, None);
     let registry = Registry::Consul(&consul);
@@ -81,7 +81,7 @@ async fn in_host_mode_no_two_instances_share_a_port_and_the_meta_names_them() {
     let test = "in_host_mode_no_two_instances_share_a_port_and_the_meta_names_them";
     let Some(parts) = parts::parts_or_skip(test, &["meshctl"]) else { return };
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let consul = Consul::start(&binary, dir.path(), &ConsulOptions::default()).await.unwrap();
     let placer = placer(&parts, &dir, None);
     let registry = Registry::Consul(&consul);
@@ -109,7 +109,7 @@ async fn in_a_namespace_every_pair_has_the_same_ports_and_an_address_of_its_own(
     }
     let Some(parts) = parts::parts_or_skip(test, &["meshctl", "orders"]) else { return };
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Folder::new("lab").unwrap();
     let network = Network::create().unwrap();
     let host = Some((network.host().clone(), network.host_address()));
     let options = ConsulOptions { host, ..ConsulOptions::default() };

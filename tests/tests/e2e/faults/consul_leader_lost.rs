@@ -8,13 +8,13 @@ use lab::world::WorldOptions;
 use lab::{parts, wait};
 
 use super::{all_are_fresh, all_are_stale, follows_again};
-use crate::scene::{Folder, Scene, judge, none_lost};
+use crate::scene::{Scene, folder, judge, none_lost};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_does_not_notice_an_election_nor_that_no_server_is_left() {
     let test = "traffic_does_not_notice_an_election_nor_that_no_server_is_left";
     let Some(binary) = parts::real_part_or_skip(test, "consul") else { return };
-    let folder = Folder::new();
+    let folder = folder();
     let mut servers = Servers::start(&binary, folder.path(), 3).await.unwrap();
     let client = ConsulOptions { servers: servers.gossip(), ..ConsulOptions::default() };
     let shape = |options: &mut WorldOptions| options.consul = Some(client);

@@ -5,7 +5,7 @@ use lab::parts;
 use lab::process::{self, Program};
 use serde_json::json;
 
-use crate::scene::Folder;
+use crate::scene::folder;
 
 /// Expressions that grow with a number.
 const FAMILIES: [fn(usize) -> String; 10] = [
@@ -45,7 +45,7 @@ async fn the_largest_expressions_of_documents_are_taken_by_every_envoy() {
         json!({"match": {"path_match_policy": policy}, "direct_response": answer})
     });
     let routes: Vec<_> = by_regex.chain(by_template).collect();
-    let dir = Folder::new();
+    let dir = folder();
     let file = dir.path().join("expressions.json");
     std::fs::write(&file, bootstrap(&routes).to_string()).unwrap();
     for (version, envoy) in versions {

@@ -13,7 +13,7 @@ use lab::ports;
 use tokio::time::Instant;
 
 use crate::gateway::routes;
-use crate::scene::{Folder, LOCAL, RATE, Scene, TRADING, soon};
+use crate::scene::{LOCAL, RATE, Scene, TRADING, folder, soon};
 
 /// Each mesh has two loads, and three meshes share the machine.
 const EACH: u32 = RATE / 2;
@@ -204,7 +204,7 @@ const DEPRECATED: [(&str, &str); 2] = [
 async fn every_envoy_of_the_lab_refuses_an_update_with_a_deprecated_field() {
     let test = "every_envoy_of_the_lab_refuses_an_update_with_a_deprecated_field";
     let Some(versions) = parts::envoy_versions_or_skip(test) else { return };
-    let dir = Folder::new();
+    let dir = folder();
     let sources = DEPRECATED.map(|(kind, resources)| {
         let file = dir.path().join(format!("{kind}.json"));
         std::fs::write(&file, resources).unwrap();

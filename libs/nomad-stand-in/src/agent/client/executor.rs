@@ -112,9 +112,7 @@ fn execute(spec: &Spec) -> io::Result<Exit> {
         }
         let used = spec.memory_mb.map(|limit| (anonymous_mb(task), limit));
         is_oom |= used.is_some_and(|(used, limit)| used > limit);
-        let is_orphan =
-            spec.lifelines.iter().any(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-        if is_oom || is_orphan {
+        if is_oom || is_orphan(&spec.lifelines) {
             kill_group(task);
         }
     };
@@ -155,6 +153,11 @@ fn exit(status: ExitStatus, is_oom: bool) -> Exit {
     Exit { code, signal, is_oom, error: None }
 }
 
+/// Whether one of these has ended: also when its parent, who may be busy with other things, has not looked after it yet.
+fn is_orphan(lifelines: &[i32]) -> bool {
+    lifelines.iter().any(|pid| started(*pid).is_none())
+}
+
 fn kill_group(task: i32) {
     // ESRCH: nobody is left, which is what is wanted.
     killpg(Pid::from_raw(task), Signal::SIGKILL).ok();
@@ -180,4 +183,26 @@ fn anonymous_mb(pid: i32) -> u64 {
     let below =
         children.split_whitespace().filter_map(|child| child.parse().ok()).map(anonymous_mb);
     own * 4096 / (1 << 20) + below.sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifeline_that_ended_is_cut_though_its_parent_has_not_looked_after_it() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(!is_orphan(&[own]) && !is_orphan(&[]));
+        let mut child = Command::new("/bin/true").stdout(Stdio::piped()).spawn().unwrap();
+        let id = i32::try_from(child.id()).unwrap();
+        // Its output is closed when it ends, before anybody waits for it.
+        let mut end = Vec::new();
+        io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut end).unwrap();
+        while started(id).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(Path::new(&format!("/proc/{id}")).exists(), "it is a zombie");
+        assert!(is_orphan(&[own, id]));
+        child.wait().unwrap();
+    }
 }

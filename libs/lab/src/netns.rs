@@ -139,8 +139,13 @@ fn remove_stale() -> Result<(), LabError> {
     for line in ip("netns list")?.lines() {
         let Some(name) = line.split_whitespace().next() else { continue };
         let owner = name.strip_prefix("lab-").and_then(|rest| rest.split('-').next());
-        if owner.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
-            ip(&format!("netns del {name}"))?;
+        let is_stale = owner.is_some_and(|id| !Path::new("/proc").join(id).exists());
+        // Another lab may be at it too, and be quicker.
+        if is_stale
+            && let Err(error) = ip(&format!("netns del {name}"))
+            && Path::new("/run/netns").join(name).exists()
+        {
+            return Err(error);
         }
     }
     Ok(())

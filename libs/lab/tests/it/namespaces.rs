@@ -54,3 +54,23 @@ async fn the_host_reaches_a_pair_by_its_address_and_loopback_is_the_pair_s_own()
     drop((processes, inside, pair));
     assert!(!namespaces().contains(&name));
 }
+
+#[test]
+fn labs_that_begin_at_the_same_time_remove_what_a_killed_one_left_without_minding_each_other() {
+    let test =
+        "labs_that_begin_at_the_same_time_remove_what_a_killed_one_left_without_minding_each_other";
+    if let Err(why) = Network::is_possible() {
+        return parts::skip(test, "netns", &why);
+    }
+    // No process has this number: it is above Linux' highest.
+    let left = |number: u32| format!("lab-4999999-{number}");
+    for number in 0..30 {
+        let made = Command::new("ip").args(["netns", "add", &left(number)]).status().unwrap();
+        assert!(made.success());
+    }
+    let labs: Vec<_> = (0..4).map(|_| std::thread::spawn(Network::create)).collect();
+    for lab in labs {
+        lab.join().unwrap().unwrap();
+    }
+    assert!(!namespaces().contains("lab-4999999-"), "{}", namespaces());
+}

@@ -20,7 +20,7 @@ use crate::netns::NetNs;
 use crate::{LabError, wait};
 
 const SETPRIV: &str = "/usr/bin/setpriv";
-const FREEZE_DEADLINE: Duration = Duration::from_secs(5);
+const FREEZE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -259,6 +259,8 @@ fn last_lines(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_secs(20);
+
     fn shell(name: &str, script: &str) -> Program {
         Program::new(name, Path::new("/bin/sh")).args(["-c", script])
     }
@@ -273,16 +275,15 @@ mod tests {
         let process =
             Process::start(&shell("parent", "sleep 100 & echo $!; wait"), dir.path()).unwrap();
         let log = process.log().to_owned();
-        let child: i32 =
-            wait::until("the child's id is logged", Duration::from_secs(5), async || {
-                std::fs::read_to_string(&log).unwrap().trim().parse::<i32>()
-            })
-            .await
-            .unwrap();
+        let child: i32 = wait::until("the child's id is logged", SOON, async || {
+            std::fs::read_to_string(&log).unwrap().trim().parse::<i32>()
+        })
+        .await
+        .unwrap();
         let parent = process.id();
         assert!(is_alive(parent) && is_alive(child));
         drop(process);
-        wait::until("both are gone", Duration::from_secs(5), async || {
+        wait::until("both are gone", SOON, async || {
             if is_alive(parent) || is_alive(child) { Err("alive") } else { Ok(()) }
         })
         .await
@@ -295,7 +296,7 @@ mod tests {
         let script = "trap '' TERM; echo ready; while :; do sleep 0.1; done";
         let mut process = Process::start(&shell("stubborn", script), dir.path()).unwrap();
         let log = process.log().to_owned();
-        wait::until("the trap is set", Duration::from_secs(5), async || {
+        wait::until("the trap is set", SOON, async || {
             if std::fs::read_to_string(&log).unwrap().contains("ready") {
                 Ok(())
             } else {
@@ -313,13 +314,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut process =
             Process::start(&shell("brief", "echo no such town >&2; exit 3"), dir.path()).unwrap();
-        let error =
-            wait::until("it ends", Duration::from_secs(5), async || match process.check() {
-                Ok(()) => Err("running"),
-                Err(error) => Ok(error.to_string()),
-            })
-            .await
-            .unwrap();
+        let error = wait::until("it ends", SOON, async || match process.check() {
+            Ok(()) => Err("running"),
+            Err(error) => Ok(error.to_string()),
+        })
+        .await
+        .unwrap();
         assert!(error.contains("brief ended with exit status: 3"), "{error}");
         assert!(error.contains("no such town"), "{error}");
     }

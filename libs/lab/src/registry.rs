@@ -86,7 +86,8 @@ fn consul_form(registration: &Registration) -> Value {
         Check::Grpc => ("GRPC", address.to_string()),
         Check::Tcp => ("TCP", address.to_string()),
     };
-    let check = json!({kind: target, "Interval": "1s", "Timeout": "1s"});
+    // What takes seconds on a busy machine is no outage.
+    let check = json!({kind: target, "Interval": "1s", "Timeout": "5s"});
     json!({
         "ID": id, "Name": name, "Address": address.ip().to_string(), "Port": address.port(),
         "Tags": tags, "Meta": meta, "Weights": {"Passing": weight, "Warning": 1}, "Checks": [check],

@@ -62,7 +62,7 @@ mod tests {
     #[tokio::test]
     async fn a_deadline_says_what_was_awaited_and_what_was_seen_instead() {
         let mut asked = 0;
-        let error = until("three is reached", Duration::from_millis(50), async || {
+        let error = until("three is reached", Duration::from_secs(2), async || {
             asked += 1;
             Err::<(), _>(format!("only {}", asked.min(2)))
         })

@@ -32,7 +32,7 @@ fn placer(parts: &Parts, dir: &Folder, network: Option<Network>) -> Placer {
 fn orders(parts: &Parts) -> ServiceSpec {
     let mut spec =
         ServiceSpec::new("trading", "orders", Protocol::Http, parts.our("orders").unwrap());
-    spec.shutdown_delay = Duration::from_millis(500);
+    spec.shutdown_delay = Duration::from_secs(5);
     spec
 }
 

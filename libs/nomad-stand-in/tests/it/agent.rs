@@ -1,13 +1,14 @@
 //! An agent's own life: its configuration, its tokens, its death and its hosts.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
 use lab::nomad::NomadOptions;
-use lab::parts;
+use lab::{parts, wait};
 use serde_json::json;
 
-use crate::support::{Scene, Web, ids};
+use crate::support::{SOON, Scene, Web, ids};
 
 #[tokio::test]
 async fn tasks_outlive_a_killed_agent_and_belong_to_the_next_one() {
@@ -23,6 +24,30 @@ async fn tasks_outlive_a_killed_agent_and_belong_to_the_next_one() {
     assert_eq!(scene.lines().len(), 1, "it was neither ended nor started again");
     assert_eq!(scene.say(&["job", "stop", "-detach", "web"]).await.code, 0);
     scene.said("app", "end").await;
+}
+
+#[tokio::test]
+async fn tasks_end_with_their_nomad_though_its_agent_was_killed_before_and_leave_no_folder() {
+    let options = NomadOptions { durable: true, ..NomadOptions::default() };
+    let Some(mut scene) = Scene::with("end of all", options).await else { return };
+    if !scene.nomad.is_stand_in() {
+        return parts::skip("end of all", "stand-in", "a real Nomad's tasks outlive it");
+    }
+    scene.run_detached(&scene.web(&Web::default())).await;
+    scene.deployed("web", "successful").await;
+    let task = format!("/proc/{}", scene.process_of("app"));
+    scene.nomad.kill().await.unwrap();
+    assert!(Path::new(&task).exists());
+    let folder = scene.folder.path().to_owned();
+    let Scene { nomad, folder: of_scene, .. } = scene;
+    drop(nomad);
+    wait::until("its task ends", SOON, async || {
+        if Path::new(&task).exists() { Err("it runs") } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+    drop(of_scene);
+    assert!(!folder.exists());
 }
 
 #[tokio::test]

@@ -1,17 +1,21 @@
 //! Network namespaces of allocations: what they are told, who reaches whom.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use http::Method;
+use lab::folder::Folder;
 use lab::http::Client;
 use lab::netns::Network;
 use lab::nomad::NomadOptions;
-use lab::parts;
+use lab::process::{Process, Program};
+use lab::{chain, parts, wait};
 use serde_json::{Value, json};
 
-use crate::support::{Scene, Web};
+use crate::support::{SOON, Scene, Web, image, orders};
 
 /// An agent on a host of its own, with that host.
-async fn host(test: &str) -> Option<(Scene, Network)> {
+async fn host(test: &str, options: NomadOptions) -> Option<(Scene, Network)> {
     if let Err(why) = Network::is_possible() {
         parts::skip(test, "netns", &why);
         return None;
@@ -26,7 +30,7 @@ async fn host(test: &str) -> Option<(Scene, Network)> {
     let options = NomadOptions {
         host: Some((network.host().clone(), network.host_address())),
         config: json!({"client": client}),
-        ..NomadOptions::default()
+        ..options
     };
     Some((Scene::with(test, options).await?, network))
 }
@@ -50,7 +54,7 @@ async fn addresses(scene: &Scene, service: &str) -> Vec<SocketAddr> {
 
 #[tokio::test]
 async fn in_a_bridge_the_port_is_the_inner_one_and_the_address_the_hosts() {
-    let Some((scene, network)) = host("bridge").await else { return };
+    let Some((scene, network)) = host("bridge", NomadOptions::default()).await else { return };
     scene.run_detached(&bridged(&scene, &Web::default())).await;
     scene.deployed("web", "successful").await;
     let address = addresses(&scene, "web").await[0];
@@ -79,7 +83,7 @@ async fn in_a_bridge_the_port_is_the_inner_one_and_the_address_the_hosts() {
 
 #[tokio::test]
 async fn an_allocation_reaches_all_instances_its_own_included_and_the_host_but_at_no_loopback() {
-    let Some((scene, network)) = host("hairpin").await else { return };
+    let Some((scene, network)) = host("hairpin", NomadOptions::default()).await else { return };
     scene.run_detached(&bridged(&scene, &Web { count: 2, ..Web::default() })).await;
     scene.deployed("web", "successful").await;
     let all = addresses(&scene, "web").await;
@@ -87,6 +91,15 @@ async fn an_allocation_reaches_all_instances_its_own_included_and_the_host_but_a
     let client = Client::inside(Some(network.host()));
     let port = scene.nomad.address().port();
     let host = network.host_address();
+    // The agent listens on the host's address alone; this stands for whatever listens on all of the host's.
+    let program = Program::new("everywhere", &parts::real_part("python3").unwrap())
+        .args(["-m", "http.server", "--bind", "0.0.0.0", "9000"])
+        .in_netns(Some(network.host()));
+    let _everywhere = Process::start(&program, scene.folder.path()).unwrap();
+    let there = SocketAddr::from((host, 9000));
+    wait::until("it listens", SOON, async || client.get(there, "host", "/").await.map(drop))
+        .await
+        .unwrap();
     for own in &all {
         let ask = async |url: String| {
             client.get(*own, "app", &format!("/ask?{url}")).await.unwrap().text()
@@ -95,9 +108,80 @@ async fn an_allocation_reaches_all_instances_its_own_included_and_the_host_but_a
             assert_eq!(ask(format!("http://{other}/")).await, "200", "{own} asks {other}");
         }
         assert_eq!(ask("http://127.0.0.1:10000/".to_owned()).await, "200");
-        // The agent listens on the host's address alone, which stands for whatever listens there.
         assert_eq!(ask(format!("http://{host}:{port}/v1/status/leader")).await, "200");
-        let loopback = ask(format!("http://127.0.0.1:{port}/v1/status/leader")).await;
+        for address in [host.to_string(), "172.26.64.1".to_owned()] {
+            assert_eq!(ask(format!("http://{address}:9000/")).await, "200", "{address}");
+        }
+        let loopback = ask("http://127.0.0.1:9000/".to_owned()).await;
         assert!(loopback.starts_with("no: "), "{loopback}");
     }
+}
+
+/// Such a host with an image of the sample `orders`, whose path on this machine and in the image is the third; and what
+/// the image is in.
+async fn host_with_image(test: &str) -> Option<(Scene, Network, PathBuf, Folder)> {
+    let program = parts::our("orders");
+    let program = program.map_err(|error| parts::skip(test, "ours", &chain(&error))).ok()?;
+    let images = Folder::new("images").unwrap();
+    if !image(test, &images.path().join("local/box:1"), &[&program]) {
+        return None;
+    }
+    let options =
+        NomadOptions { images: Some(images.path().to_owned()), ..NomadOptions::default() };
+    let (scene, network) = host(test, options).await?;
+    if !scene.nomad.is_stand_in() {
+        parts::skip(test, "dockerd", "a real Nomad needs Docker, with this image");
+        return None;
+    }
+    Some((scene, network, program, images))
+}
+
+#[tokio::test]
+async fn every_driver_serves_behind_a_bridge() {
+    let Some((scene, network, program, _images)) = host_with_image("drivers in a bridge").await
+    else {
+        return;
+    };
+    let client = Client::inside(Some(network.host()));
+    for (driver, config) in [
+        ("exec", json!({"command": &program})),
+        ("docker", json!({"command": &program, "image": "local/box:1"})),
+    ] {
+        let network = json!({"Mode": "bridge", "DynamicPorts": [{"Label": "app", "To": 8080}]});
+        let job = orders(driver, driver, config, network, "0.0.0.0:${NOMAD_PORT_app}");
+        scene.nomad.call(Method::POST, "/v1/jobs", Some(job)).await.unwrap();
+        scene.deployed(driver, "successful").await;
+        let address = addresses(&scene, driver).await[0];
+        let answer = client.get(address, "app", "/orders/7").await.unwrap().json().unwrap();
+        assert_eq!(answer["instance"], driver);
+    }
+}
+
+#[tokio::test]
+async fn a_container_in_the_hosts_network_has_its_addresses_only_where_it_asks_for_them() {
+    let Some((scene, _network, program, _images)) = host_with_image("docker without bridge").await
+    else {
+        return;
+    };
+    let job = |mode: Option<&str>| {
+        let mut config = json!({"image": "local/box:1", "command": &program});
+        if let Some(mode) = mode {
+            config["network_mode"] = json!(mode);
+        }
+        let network = json!({"DynamicPorts": [{"Label": "app"}]});
+        orders("orders", "docker", config, network, "${NOMAD_ADDR_app}")
+    };
+    scene.nomad.call(Method::POST, "/v1/jobs", Some(job(None))).await.unwrap();
+    let failed = |all: &Value| all[0]["ClientStatus"] == "failed";
+    let all = scene.until("it fails", "/v1/job/orders/allocations", failed).await;
+    let id = all[0]["ID"].as_str().unwrap();
+    let said = scene.say(&["alloc", "logs", "-stderr", id]).await;
+    assert!(said.out.contains("Cannot assign requested address"), "{said:?}");
+    scene.nomad.call(Method::POST, "/v1/jobs", Some(job(Some("host")))).await.unwrap();
+    // Its check passes, and Nomad asks from the host.
+    scene
+        .until("it is deployed", "/v1/job/orders/deployment", |own| {
+            own["JobVersion"] == 1 && own["Status"] == "successful"
+        })
+        .await;
 }

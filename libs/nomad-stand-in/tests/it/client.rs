@@ -1,6 +1,7 @@
 //! What a task is told, where its files are, and what a driver does not find.
 
 use http::Method;
+use lab::folder::Folder;
 use lab::http::Client;
 use lab::nomad::NomadOptions;
 use serde_json::{Value, json};
@@ -92,7 +93,7 @@ async fn two_static_ports_that_are_the_same_are_not_placed_on_one_host() {
 
 #[tokio::test]
 async fn an_image_that_is_not_there_fails_to_be_pulled() {
-    let images = tempfile::tempdir().unwrap();
+    let images = Folder::new("images").unwrap();
     let options =
         NomadOptions { images: Some(images.path().to_owned()), ..NomadOptions::default() };
     let Some(scene) = Scene::with("image", options).await else { return };

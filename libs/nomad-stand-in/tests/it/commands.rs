@@ -12,6 +12,9 @@ async fn validate_says_0_for_a_good_job_and_1_for_a_bad_one() {
     let said = scene.say(&["job", "validate", &good]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("Job validation successful"), "{said:?}");
+    let measured = scene.file("measured.nomad.hcl", include_str!("measured.nomad.hcl"));
+    let said = scene.say(&["job", "validate", &measured]).await;
+    assert_eq!(said.code, 0, "{said:?}");
     for (name, bad, words) in [
         (
             "argument",

@@ -39,6 +39,10 @@ async fn a_registration_names_its_allocation_and_its_meta_is_filled_in() {
             .clone();
     assert_eq!(own["ID"], format!("_nomad-task-{id}-group-web-web-app"));
     assert_eq!(own["Port"], port);
+    // The instance's address is the host's that the agent was told; the node's is that of Consul's own agent.
+    assert_eq!(own["Address"], json!(scene.nomad.address().ip()));
+    let consul = scene.consul.as_ref().unwrap().address().ip();
+    assert_eq!(held[0]["Node"]["Address"], json!(consul));
     let meta =
         json!({"version": "1", "alloc": id, "admin": port.to_string(), "external-source": "nomad"});
     assert_eq!(own["Meta"], meta);
@@ -98,16 +102,21 @@ async fn a_check_that_is_ignored_lets_a_deployment_succeed_and_stays_critical() 
         check: "on_update = \"ignore\"",
         ..Web::default().sick()
     };
-    let waiting = Web { id: "waiting", provider: "consul", ..Web::default().sick() };
     scene.run_detached(&scene.web(&ignored)).await;
-    scene.run_detached(&scene.web(&waiting)).await;
+    // Without a word, and with the word for it: a deployment waits for the check, here in vain.
+    let waiting = [("waiting", ""), ("healthy", "on_update = \"require_healthy\"")];
+    for (id, check) in waiting {
+        let web = Web { id, provider: "consul", check, ..Web::default().sick() };
+        scene.run_detached(&scene.web(&web)).await;
+    }
     scene.deployed("ignored", "successful").await;
-    assert_eq!(scene.get("/v1/job/waiting/deployment").await["Status"], "running");
     let is_critical = |own: &Value| {
         own["Checks"].as_array().unwrap().iter().any(|check| check["Status"] == "critical")
     };
     scene
         .held("the check is critical", "ignored", |all| all.len() == 1 && is_critical(&all[0]))
         .await;
-    scene.deployed("waiting", "failed").await;
+    for (id, _) in waiting {
+        scene.deployed(id, "failed").await;
+    }
 }

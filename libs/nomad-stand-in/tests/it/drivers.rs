@@ -1,15 +1,14 @@
 //! What the stand-in makes of docker's images and of memory: a real Nomad needs a Docker and a `chroot_env` for these.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use http::Method;
+use lab::folder::Folder;
 use lab::nomad::NomadOptions;
 use lab::parts::skip;
 use serde_json::{Value, json};
 
-use crate::support::Scene;
+use crate::support::{Scene, Web, image};
 
 /// A batch of one task that is not tried again.
 async fn run(scene: &Scene, driver: &str, config: Value, memory: u64) -> Value {
@@ -28,25 +27,12 @@ async fn run(scene: &Scene, driver: &str, config: Value, memory: u64) -> Value {
     all[0].clone()
 }
 
-/// A folder with the shell and what it loads.
-fn image(tree: &Path) {
-    let loaded = Command::new("ldd").arg("/bin/sh").output().unwrap();
-    let loaded = String::from_utf8(loaded.stdout).unwrap();
-    let libraries = loaded.split_whitespace().filter(|word| word.starts_with('/'));
-    for file in libraries.chain(["/bin/sh"]) {
-        let target = tree.join(file.trim_start_matches('/'));
-        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(file, target).unwrap();
-    }
-}
-
 #[tokio::test]
 async fn an_images_folder_is_the_root_of_its_task_and_stays_as_it_was() {
-    let images = tempfile::tempdir().unwrap();
+    let images = Folder::new("images").unwrap();
     let tree = images.path().join("local/box:1");
-    image(&tree);
-    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return skip("tree", "root", "a root folder is put together by root");
+    if !image("tree", &tree, &[Path::new("/bin/sh")]) {
+        return;
     }
     let options =
         NomadOptions { images: Some(images.path().to_owned()), ..NomadOptions::default() };
@@ -90,4 +76,22 @@ async fn a_task_that_takes_more_memory_than_it_may_is_killed_and_says_so() {
             &json!("137"),
         )
     );
+}
+
+#[tokio::test]
+async fn exec_serves_at_the_hosts_address_and_ends_by_sigint() {
+    let Some(scene) = Scene::start("exec").await else { return };
+    if !scene.nomad.is_stand_in() {
+        return skip("exec", "chroot", "a real Nomad's exec does not find this machine's Python");
+    }
+    let text = scene.web(&Web::default()).replacen("\"raw_exec\"", "\"exec\"", 1);
+    let text = text.replacen("kill_signal = \"SIGTERM\"", "", 1);
+    scene.run_detached(&text).await;
+    scene.deployed("web", "successful").await;
+    let own = scene.get("/v1/service/web").await[0].clone();
+    assert_eq!(own["Address"], json!(scene.nomad.address().ip()), "{own:#}");
+    scene.say(&["job", "stop", "-detach", "web"]).await;
+    scene.said("app", "end").await;
+    let said: Vec<String> = scene.lines().into_iter().map(|line| line.what).collect();
+    assert_eq!(said, ["start", "SIGINT", "end"]);
 }

@@ -18,8 +18,8 @@ async fn a_sidecar_starts_first_and_the_application_as_soon_as_it_runs() {
     let Some(scene) = Scene::start("start").await else { return };
     let web = Web { task: sidecar(&scene, "kill_signal = \"SIGTERM\""), ..Web::default() };
     scene.run_detached(&scene.web(&web)).await;
-    let (app, sidecar) = (scene.said("app", "start").await, scene.said("sidecar", "start").await);
-    assert!(sidecar.at <= app.at + 0.3, "{:#?}", scene.lines());
+    let app = scene.said("app", "start").await;
+    scene.said("sidecar", "start").await;
     let path = format!("/v1/allocation/{}", app.allocation);
     let started = |task: &str, own: &serde_json::Value| {
         own["TaskStates"][task]["StartedAt"].as_str().map(str::to_owned)
@@ -32,7 +32,7 @@ async fn a_sidecar_starts_first_and_the_application_as_soon_as_it_runs() {
 async fn services_go_first_then_the_delay_then_the_application_then_the_sidecar() {
     let Some(scene) = Scene::start("stop").await else { return };
     let task = sidecar(&scene, "kill_signal = \"SIGTERM\"");
-    let web = Web { group: "shutdown_delay = \"5s\"", task, ..Web::default() };
+    let web = Web { group: "shutdown_delay = \"10s\"", task, ..Web::default() };
     scene.run_detached(&scene.web(&web)).await;
     scene.deployed("web", "successful").await;
     assert_eq!(scene.get("/v1/service/web").await.as_array().unwrap().len(), 1);
@@ -50,7 +50,7 @@ async fn services_go_first_then_the_delay_then_the_application_then_the_sidecar(
         scene.lines().iter().map(|line| format!("{} {}", line.name, line.what)).skip(2).collect();
     assert_eq!(order, ["app SIGTERM", "app end", "sidecar SIGTERM", "sidecar end"]);
     let waited = begin.elapsed().as_secs_f64();
-    assert!(waited >= 4.9, "the delay was {waited} s, {end:?}");
+    assert!(waited >= 9.9, "the delay was {waited} s, {end:?}");
 }
 
 #[tokio::test]
@@ -84,13 +84,17 @@ async fn a_task_that_does_not_end_is_killed_after_its_kill_timeout() {
     scene.deployed("web", "successful").await;
     scene.say(&["job", "stop", "-detach", "web"]).await;
     scene.said("app", "SIGTERM").await;
-    let begin = std::time::Instant::now();
-    scene
+    let all = scene
         .until("it is complete", "/v1/job/web/allocations", |all| {
             all[0]["ClientStatus"] == "complete"
         })
         .await;
-    assert!(begin.elapsed().as_secs_f64() > 1.0, "{:?}", begin.elapsed());
+    // By the agent's own clock, however late anybody looks.
+    let at = |kind: &str| {
+        let events = all[0]["TaskStates"]["app"]["Events"].as_array().unwrap();
+        events.iter().find(|event| event["Type"] == kind).unwrap()["Time"].as_i64().unwrap()
+    };
+    assert!(at("Terminated") - at("Killing") >= 2_000_000_000, "{all:#}");
     assert!(scene.lines().iter().all(|line| line.what != "end"), "{:#?}", scene.lines());
 }
 
@@ -102,7 +106,7 @@ async fn a_sidecar_that_crashes_is_restarted_alone() {
     scene.run_detached(&scene.web(&web)).await;
     scene.deployed("web", "successful").await;
     let app = scene.said("app", "start").await;
-    let victim = process_of(&scene, "sidecar");
+    let victim = scene.process_of("sidecar");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(victim), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
     let again = wait::until("the sidecar starts again", SOON, async || {
@@ -120,21 +124,4 @@ async fn a_sidecar_that_crashes_is_restarted_alone() {
     assert_eq!(own["TaskStates"]["sidecar"]["Restarts"], 1, "{own:#}");
     assert_eq!(own["TaskStates"]["app"]["Restarts"], 0, "{own:#}");
     assert_eq!(of_status(&scene.get("/v1/job/web/allocations").await, "running").len(), 1);
-}
-
-/// The process that runs this application of this scene.
-fn process_of(scene: &Scene, name: &str) -> i32 {
-    let script = scene.folder.path().join("app.py").display().to_string();
-    let of = |entry: std::fs::DirEntry| {
-        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let words: Vec<String> = line
-            .split(|byte| *byte == 0)
-            .map(|own| String::from_utf8_lossy(own).into_owned())
-            .collect();
-        let at = words.iter().position(|word| *word == script)?;
-        // Not what started it: the interpreter stands first.
-        (at == 1 && words.get(2).is_some_and(|own| own == name))
-            .then(|| entry.file_name().to_str()?.parse().ok())?
-    };
-    std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).find_map(of).unwrap()
 }

@@ -1,6 +1,16 @@
 //! What a Nomad was measured to do, one test for each fact: with a real `nomad` where this machine has one, else with the
 //! stand-in. Each prints which.
 //!
+//! | facts | are in |
+//! |---|---|
+//! | drivers × networks, what a task is told, where its files are | [`client`], [`bridge`], [`docker`], [`drivers`] |
+//! | what Consul holds; Nomad's own services | [`consul`], [`services`] |
+//! | the order of start and stop, signals, a sidecar that crashes | [`lifecycle`] |
+//! | updates, canaries, what surprises people | [`updates`], [`traps`] |
+//! | commands and their exit codes; a job that a real one took | [`commands`] |
+//! | batches by HTTP | [`batch`] |
+//! | an agent's own life: tokens, a kill, a drain | [`agent`] |
+//!
 //! Facts that only a real one can show, and why:
 //!
 //! | fact | why not here |

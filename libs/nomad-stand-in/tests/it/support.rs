@@ -4,10 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lab::consul::{Consul, ConsulOptions};
+use lab::folder::Folder;
 use lab::nomad::{Nomad, NomadOptions};
 use lab::{chain, parts, wait};
 use serde_json::Value;
-use tempfile::TempDir;
+
+mod image;
+mod web;
+
+pub(crate) use image::{image, orders};
+pub(crate) use web::Web;
 
 /// Within which every state of these tests is reached.
 pub(crate) const SOON: Duration = Duration::from_secs(90);
@@ -18,7 +24,7 @@ const APP: &str = include_str!("app.py");
 pub(crate) struct Scene {
     pub(crate) nomad: Nomad,
     pub(crate) consul: Option<Consul>,
-    pub(crate) folder: TempDir,
+    pub(crate) folder: Folder,
     python: PathBuf,
 }
 
@@ -47,28 +53,37 @@ impl Scene {
         Self::with(test, NomadOptions::default()).await
     }
 
-    #[expect(clippy::print_stdout, reason = "a test says which Nomad it has")]
     pub(crate) async fn with(test: &str, options: NomadOptions) -> Option<Self> {
         let python = parts::real_part_or_skip(test, "python3")?;
-        let folder = tempfile::tempdir().unwrap();
+        Some(Self::inside(test, Folder::new("nomad").unwrap(), python, None, options).await)
+    }
+
+    /// An agent and a Consul that it registers with.
+    pub(crate) async fn with_consul(test: &str) -> Option<Self> {
+        let python = parts::real_part_or_skip(test, "python3")?;
+        let binary = parts::real_part_or_skip(test, "consul")?;
+        let folder = Folder::new("nomad").unwrap();
+        let consul =
+            Consul::start(&binary, folder.path(), &ConsulOptions::default()).await.unwrap();
+        let options =
+            NomadOptions { consul: Some((consul.address(), None)), ..NomadOptions::default() };
+        Some(Self::inside(test, folder, python, Some(consul), options).await)
+    }
+
+    #[expect(clippy::print_stdout, reason = "a test says which Nomad it has")]
+    async fn inside(
+        test: &str,
+        folder: Folder,
+        python: PathBuf,
+        consul: Option<Consul>,
+        options: NomadOptions,
+    ) -> Self {
         std::fs::write(folder.path().join("app.py"), APP).unwrap();
         let nomad = Nomad::start(folder.path(), &options)
             .await
             .unwrap_or_else(|error| panic!("{}", chain(&error)));
         println!("{test}: {:?}", nomad.kind());
-        Some(Self { nomad, consul: None, folder, python })
-    }
-
-    /// An agent and a Consul that it registers with.
-    pub(crate) async fn with_consul(test: &str) -> Option<Self> {
-        let binary = parts::real_part_or_skip(test, "consul")?;
-        let folder = tempfile::tempdir().unwrap();
-        let consul =
-            Consul::start(&binary, folder.path(), &ConsulOptions::default()).await.unwrap();
-        let options =
-            NomadOptions { consul: Some((consul.address(), None)), ..NomadOptions::default() };
-        let scene = Self::with(test, options).await?;
-        Some(Self { consul: Some(consul), ..scene })
+        Self { nomad, consul, folder, python }
     }
 
     /// `nomad` with these words.
@@ -159,6 +174,23 @@ impl Scene {
         found.await.unwrap_or_else(|error| panic!("{}\n{}", chain(&error), self.nomad.tail()))
     }
 
+    /// The process that runs this application of this scene.
+    pub(crate) fn process_of(&self, name: &str) -> i32 {
+        let script = self.folder.path().join("app.py").display().to_string();
+        let of = |entry: std::fs::DirEntry| {
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let words: Vec<String> = line
+                .split(|byte| *byte == 0)
+                .map(|own| String::from_utf8_lossy(own).into_owned())
+                .collect();
+            let at = words.iter().position(|word| *word == script)?;
+            // Not what started it: the interpreter stands first.
+            (at == 1 && words.get(2).is_some_and(|own| own == name))
+                .then(|| entry.file_name().to_str()?.parse().ok())?
+        };
+        std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).find_map(of).unwrap()
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("app.log")
     }
@@ -181,128 +213,6 @@ impl Scene {
     /// The path of a file that makes an application with `SICK` of this path sick while it exists.
     pub(crate) fn switch(&self) -> PathBuf {
         self.folder.path().join("sick")
-    }
-
-    /// A job of one group with one application.
-    pub(crate) fn web(&self, web: &Web) -> String {
-        let config = self.app("app", "${NOMAD_ADDR_app}");
-        let Web {
-            id,
-            count,
-            version,
-            update,
-            deadlines,
-            group,
-            service,
-            check,
-            provider,
-            task,
-            sick,
-        } = web;
-        let sick =
-            sick.as_ref().map_or("/none".to_owned(), |path: &PathBuf| path.display().to_string());
-        let update = format!("update {{\nmin_healthy_time = \"1s\"\n{deadlines}{update}\n}}");
-        format!(
-            r#"job "{id}" {{
-  datacenters = ["dc1"]
-  {update}
-  group "web" {{
-    count = {count}
-    {group}
-    restart {{
-      attempts = 0
-      mode     = "fail"
-    }}
-    reschedule {{
-      attempts  = 0
-      unlimited = false
-    }}
-    network {{
-      port "app" {{}}
-    }}
-    service {{
-      name     = "{id}"
-      port     = "app"
-      provider = "{provider}"
-      {service}
-      check {{
-        type     = "http"
-        path     = "/health"
-        interval = "1s"
-        timeout  = "5s"
-        {check}
-      }}
-    }}
-    task "app" {{
-      driver = "raw_exec"
-      {config}
-      env {{
-        VERSION = "{version}"
-        SICK    = "{sick}"
-      }}
-      kill_signal = "SIGTERM"
-      {task}
-      resources {{
-        cpu    = 20
-        memory = 32
-      }}
-    }}
-  }}
-}}
-"#
-        )
-    }
-}
-
-/// What differs between the jobs of these tests; each text stands in its block.
-pub(crate) struct Web {
-    pub(crate) id: &'static str,
-    pub(crate) count: usize,
-    pub(crate) version: &'static str,
-    pub(crate) update: String,
-    pub(crate) deadlines: &'static str,
-    pub(crate) group: &'static str,
-    pub(crate) service: &'static str,
-    pub(crate) check: &'static str,
-    pub(crate) provider: &'static str,
-    pub(crate) task: String,
-    /// It is sick while this exists.
-    pub(crate) sick: Option<PathBuf>,
-}
-
-/// Deadlines that a loaded machine keeps.
-const PATIENT: &str = "healthy_deadline = \"50s\"\nprogress_deadline = \"100s\"\n";
-
-/// Deadlines of what never becomes healthy.
-const SHORT: &str = "healthy_deadline = \"8s\"\nprogress_deadline = \"12s\"\n";
-
-impl Default for Web {
-    fn default() -> Self {
-        Self {
-            id: "web",
-            count: 1,
-            version: "1",
-            update: String::new(),
-            deadlines: PATIENT,
-            group: "",
-            service: "",
-            check: "",
-            provider: "nomad",
-            task: String::new(),
-            sick: None,
-        }
-    }
-}
-
-impl Web {
-    /// One that never becomes healthy.
-    pub(crate) fn sick(self) -> Self {
-        Self { sick: Some(PathBuf::from("/")), deadlines: SHORT, ..self }
-    }
-
-    /// With more in its `update` block.
-    pub(crate) fn update(self, more: &str) -> Self {
-        Self { update: more.to_owned(), ..self }
     }
 }
 

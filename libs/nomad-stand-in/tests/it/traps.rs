@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Scene, Web, ids};
+use crate::support::{Scene, Web, ids, of_status};
 
 #[tokio::test]
 async fn a_bad_canary_is_reverted_alone_and_live_allocations_are_untouched() {
@@ -38,6 +38,14 @@ async fn a_revert_to_a_version_with_canaries_waits_for_a_promotion_when_the_bad_
     let deployment =
         scene.until("the revert waits for a promotion", "/v1/job/web/deployment", waits).await;
     assert_eq!(deployment["Status"], "running");
+    // Meanwhile the bad one goes on, registered.
+    let is_bad = |own: &serde_json::Value| own["JobVersion"] == 1;
+    let all = scene.get("/v1/job/web/allocations").await;
+    let bad = of_status(&all, "running").into_iter().find(is_bad);
+    let bad = bad.unwrap_or_else(|| panic!("{all:#}"));
+    let listed = scene.get("/v1/service/web").await;
+    let listed = listed.as_array().unwrap();
+    assert!(listed.iter().any(|own| own["AllocID"] == bad["ID"]), "{listed:#?}");
 }
 
 /// Trap 2.
@@ -58,12 +66,8 @@ async fn the_id_of_a_job_is_its_label_whatever_its_name_says() {
     assert_eq!(scene.say(&["job", "validate", &label]).await.code, 1);
 }
 
-/// Trap 3, as far as it needs no full queue: stop, wait, purge.
-#[tokio::test]
-async fn a_job_that_is_purged_after_its_allocations_ended_is_gone_whole() {
-    let Some(scene) = Scene::start("purge").await else { return };
-    scene.run_detached(&scene.web(&Web::default())).await;
-    scene.deployed("web", "successful").await;
+/// Stops `web`, waits, purges it.
+async fn purge(scene: &Scene) {
     assert_eq!(scene.say(&["job", "stop", "web"]).await.code, 0);
     scene
         .until("it is complete", "/v1/job/web/allocations", |all| {
@@ -71,6 +75,15 @@ async fn a_job_that_is_purged_after_its_allocations_ended_is_gone_whole() {
         })
         .await;
     assert_eq!(scene.say(&["job", "stop", "-purge", "web"]).await.code, 0);
+}
+
+/// Trap 3, as far as it needs no full queue: stop, wait, purge.
+#[tokio::test]
+async fn a_job_that_is_purged_after_its_allocations_ended_is_gone_whole() {
+    let Some(scene) = Scene::start("purge").await else { return };
+    scene.run_detached(&scene.web(&Web::default())).await;
+    scene.deployed("web", "successful").await;
+    purge(&scene).await;
     assert_eq!(scene.get("/v1/jobs").await, json!([]));
     assert_eq!(scene.get("/v1/service/web").await, json!([]));
 }
@@ -174,13 +187,7 @@ async fn a_job_that_comes_back_after_a_purge_has_nothing_of_the_one_before() {
     scene.run_detached(&scene.web(&Web::default())).await;
     scene.deployed("web", "successful").await;
     let old = ids(&scene.running("web", 1).await);
-    assert_eq!(scene.say(&["job", "stop", "web"]).await.code, 0);
-    scene
-        .until("it is complete", "/v1/job/web/allocations", |all| {
-            all[0]["ClientStatus"] == "complete"
-        })
-        .await;
-    assert_eq!(scene.say(&["job", "stop", "-purge", "web"]).await.code, 0);
+    purge(&scene).await;
     scene.run_detached(&scene.web(&Web::default())).await;
     scene.deployed("web", "successful").await;
     let all = scene.get("/v1/job/web/allocations").await;

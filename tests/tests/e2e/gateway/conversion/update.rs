@@ -16,20 +16,19 @@ pub(super) async fn check(shop: &mut Shop) {
 
     let two = stock("stock", &shop.schemas.two);
     shop.scene.world.place(&[two]).await.unwrap();
-    // Both schemas are understood, whichever instance a request comes to.
-    soon("a request of the new schema is understood", async || {
-        judge(&shop.get("/v1/items/nut?price_cents=5").await, 200, "")
+    // A question about the schema meets either instance, as it happens. A path that nobody knows has the gateway ask again,
+    // once a second at the most; a field that nobody knows does not, and then four questions in twenty seconds may all meet
+    // the old one.
+    soon("the new method is answered by the new instance", async || {
+        judge(&shop.get("/v1/prices/nut").await, 200, "instance")
     })
     .await;
+    // Both schemas are understood, whichever instance a request comes to.
     for path in ["/v1/items/nut?price_cents=5", "/v1/items/nut?pieces=7"] {
         for _ in 0..20 {
             judge(&shop.get(path).await, 200, "").unwrap();
         }
     }
-    soon("the new method is answered by the new instance", async || {
-        judge(&shop.get("/v1/prices/nut").await, 200, "instance")
-    })
-    .await;
 
     shop.scene.world.remove("stock", Stop::Drained).await.unwrap();
     let new = shop.instance("stock").to_owned();

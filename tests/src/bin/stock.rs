@@ -1,7 +1,8 @@
 //! `stock`: a gRPC application of whatever schema it is given, for tests of what stands before it.
 //!
 //! In: an encoded descriptor set with `stock.v1` services. Out: each call is answered with what it said, who answers and
-//! the metadata that came with it; fields of the message say how the call is to go. A call that is cancelled is logged.
+//! the metadata that came with it; fields of the message say how the call is to go. A call that sleeps, or is cancelled, is
+//! logged.
 //! Its reflection tells the descriptor set, nothing, or the set without the files that it imports.
 
 use std::path::PathBuf;
@@ -62,7 +63,11 @@ impl App {
         let metadata = Value::Map(text(request.metadata()).collect());
         let mut message = request.into_inner();
         let call = Call::begin(&message);
-        tokio::time::sleep(call.millis("sleep_ms")).await;
+        let sleep = call.millis("sleep_ms");
+        if !sleep.is_zero() {
+            call.log("sleeping");
+        }
+        tokio::time::sleep(sleep).await;
         let code = call.number("fail");
         call.end();
         if code != 0 {
@@ -108,6 +113,11 @@ impl Call {
         Self { message: message.clone(), has_ended: false.into() }
     }
 
+    fn log(&self, what: &str) {
+        let name = self.message.get_field_by_name("name");
+        log(&json!({what: name.as_deref().and_then(Value::as_str)}));
+    }
+
     fn end(&self) {
         self.has_ended.store(true, std::sync::atomic::Ordering::Relaxed);
     }
@@ -126,8 +136,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.has_ended.load(std::sync::atomic::Ordering::Relaxed) {
-            let name = self.message.get_field_by_name("name");
-            log(&json!({"cancelled": name.as_deref().and_then(Value::as_str)}));
+            self.log("cancelled");
         }
     }
 }

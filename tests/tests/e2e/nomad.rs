@@ -250,7 +250,7 @@ job "orders" {
         path     = "/healthz"
         port     = "mesh"
         interval = "1s"
-        timeout  = "1s"
+        timeout  = "5s"
       }
     }
 

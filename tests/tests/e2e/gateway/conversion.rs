@@ -29,7 +29,7 @@ routes:
 - {match: {prefix: /quotes.v1.Quotes}, to: quotes, convert: {grpc: [quotes.v1.Quotes]}}
 - {match: {prefix: /v1}, to: stock, convert: {grpc: [stock.v1.Stock, stock.v1.Plain]}}
 - {match: {prefix: /stock.v1.Plain}, to: stock, convert: {grpc: [stock.v1.Stock, stock.v1.Plain]}}
-- {match: {prefix: /brief}, to: stock, rewrite: /, timeout: 700ms, convert: {grpc: [stock.v1.Stock]}}
+- {match: {prefix: /brief}, to: stock, rewrite: /, timeout: 3s, convert: {grpc: [stock.v1.Stock]}}
 - {match: {prefix: /mute}, to: mute, rewrite: /, convert: {grpc: [stock.v1.Stock]}}
 - {match: {prefix: /filed}, to: mute, rewrite: /, convert: {grpc: [stock.v1.Stock], descriptors: stock.binpb}}
 - {match: {prefix: /missing}, to: mute, rewrite: /, convert: {grpc: [stock.v1.Stock], descriptors: missing.binpb}}

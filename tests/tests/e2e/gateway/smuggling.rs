@@ -80,7 +80,7 @@ pub(super) async fn check(scene: &Scene) {
         let rest = rest.replace('⏎', "\r\n");
         let request = format!("GET /trading/echo/plain HTTP/1.1\r\nhost: localhost\r\n{rest}");
         let request = request.replace("localhost\r\n\r\n\r\n", "localhost\r\n\r\n");
-        let answer = exchange(router, request.as_bytes(), |_| false).await;
+        let answer = exchange(router, request.as_bytes(), of_http1).await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let answers = answer.matches("HTTP/1.1 ").count();
         if fate(&answer) != Ok(expected) || answers > 1 || answer.contains(" 101 ") {
@@ -88,7 +88,7 @@ pub(super) async fn check(scene: &Scene) {
         }
     }
     for (name, value, expected) in HEADERS {
-        let answer = exchange(router, &over_http2(name, value), is_over).await;
+        let answer = exchange(router, &over_http2(name, value), of_http2).await;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         if fate(&answer) != Ok(expected) {
             wrong.push(format!(
@@ -112,16 +112,34 @@ fn fate(answer: &str) -> Result<Fate, &'static str> {
     }
 }
 
-/// What comes back until the connection ends, is over, or has been silent for a while.
-async fn exchange(router: SocketAddr, bytes: &[u8], is_over: fn(&[u8]) -> bool) -> Vec<u8> {
-    const SILENCE: Duration = Duration::from_millis(400);
+/// An answer, or an end, is never as late as that.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Behind an answer of HTTP/1.1 a second one would come at once.
+const SILENCE: Duration = Duration::from_millis(400);
+
+/// What comes back until the connection ends, or is silent for as long as `patience` says of what came so far; `None`: it
+/// is over.
+async fn exchange(
+    router: SocketAddr,
+    bytes: &[u8],
+    patience: fn(&[u8]) -> Option<Duration>,
+) -> Vec<u8> {
     let mut stream = TcpStream::connect(router).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
-    while !is_over(&answer)
-        && let Ok(Ok(1..)) = tokio::time::timeout(SILENCE, stream.read_buf(&mut answer)).await
-    {}
+    while let Some(patience) = patience(&answer)
+        && let Ok(Ok(1..)) = tokio::time::timeout(patience, stream.read_buf(&mut answer)).await
+    {
+    }
     answer
+}
+
+fn of_http1(answer: &[u8]) -> Option<Duration> {
+    Some(if answer.is_empty() { PATIENCE } else { SILENCE })
+}
+
+fn of_http2(answer: &[u8]) -> Option<Duration> {
+    (!is_over(answer)).then_some(PATIENCE)
 }
 
 /// Frames of HTTP/2 with prior knowledge: the preface, settings, and one request whose headers are literals.

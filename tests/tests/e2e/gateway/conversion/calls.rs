@@ -89,11 +89,11 @@ async fn deadlines(shop: &Shop) {
         })
     };
     assert_eq!(told("/v1/items/nut", &[]).await, None, "nobody has set one");
-    let own = told("/v1/items/nut", &[("grpc-timeout", "2S")]).await.unwrap();
-    assert!((1000.0..=2000.0).contains(&own), "{own} ms");
-    for own in [&[][..], &[("grpc-timeout", "10S")]] {
+    let own = told("/v1/items/nut", &[("grpc-timeout", "20S")]).await.unwrap();
+    assert!((10_000.0..=20_000.0).contains(&own), "{own} ms");
+    for own in [&[][..], &[("grpc-timeout", "20S")]] {
         let route = told("/brief/v1/items/nut", own).await.unwrap();
-        assert!((100.0..=700.0).contains(&route), "{route} ms");
+        assert!((100.0..=3000.0).contains(&route), "{route} ms");
     }
     let short = [("grpc-timeout", "200m")];
     let answer = shop.ask("GET", "/v1/items/nut?sleep_ms=5000", &short, "").await;

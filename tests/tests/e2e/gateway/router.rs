@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 use contract::node::{CertificateFiles, RouterTls};
@@ -15,14 +14,14 @@ use lab::placer::ServiceSpec;
 use lab::process::{self, Program};
 use lab::world::RouterSetup;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::MissedTickBehavior;
 
-use self::browser::{Authority, Browser, Version, files, put};
+use self::browser::{Authority, Browser, Version, files};
 use crate::scene::{LOCAL, Scene, soon};
 
 mod browser;
+mod clients;
+mod renewal;
 
 const SHOP: &str = "shop.example.com";
 const DESK: &str = "desk.example.com";
@@ -104,10 +103,9 @@ async fn the_router_serves_clients_over_tls_and_quic_and_says_who_they_are() {
     plain_port(&edge).await;
     protocols(&edge).await;
     quic(&edge, &python, &edge.first).await;
-    renewal(&edge).await;
+    renewal::check(&edge).await;
     quic(&edge, &python, &edge.second).await;
-    clients(&edge).await;
-    too_much(&edge).await;
+    clients::check(&edge).await;
     closed(&edge).await;
     let faults = edge.router.config_faults().await.unwrap();
     assert_eq!(faults, Vec::<(String, u64)>::new());
@@ -161,193 +159,6 @@ async fn quic(edge: &Edge, python: &Path, trusted: &Authority) {
     let seen: BTreeMap<String, String> = serde_json::from_str(body).unwrap();
     assert_eq!(seen.get("x-forwarded-proto").map(String::as_str), Some("https"));
     assert_eq!(seen.get("x-mesh-consumer"), None);
-}
-
-/// Requests at a steady pace while a certificate is renewed: on one connection, and on new ones.
-struct Traffic {
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<Vec<Result<(), String>>>,
-}
-
-impl Traffic {
-    fn start(browser: &Browser) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        for (version, stays) in [(Version::Two, true), (Version::One, true), (Version::Two, false)]
-        {
-            tasks.spawn(drive(browser.clone(), version, stays, stopped.clone()));
-        }
-        Self { stop, tasks }
-    }
-
-    /// How many requests were answered; none may be lost.
-    async fn finish(self) -> usize {
-        self.stop.send_replace(true);
-        let outcomes = self.tasks.join_all().await.concat();
-        let lost: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
-        assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), outcomes.len());
-        outcomes.len()
-    }
-}
-
-/// Requests of each kind, some of them after the last renewal.
-const AT_LEAST: usize = 40;
-
-async fn drive(
-    browser: Browser,
-    version: Version,
-    stays: bool,
-    stopped: watch::Receiver<bool>,
-) -> Vec<Result<(), String>> {
-    let mut pace = tokio::time::interval(Duration::from_millis(25));
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut connection = browser.connect(SHOP, version).await.unwrap();
-    let mut outcomes = Vec::new();
-    while !*stopped.borrow() || outcomes.len() < AT_LEAST {
-        pace.tick().await;
-        let exchange = async {
-            if !stays {
-                connection = browser.connect(SHOP, version).await?;
-            }
-            connection.get("/orders/7", &[]).await
-        };
-        outcomes.push(match exchange.await {
-            Ok(answer) if answer.status == 200 => Ok(()),
-            Ok(answer) => Err(format!("{} {}", answer.status, answer.text())),
-            Err(error) => Err(error.to_string()),
-        });
-    }
-    outcomes
-}
-
-async fn renewal(edge: &Edge) {
-    let shown = async || {
-        let connection = edge.browser.connect(SHOP, Version::Two).await;
-        connection.map(|connection| connection.certificate).map_err(|error| error.to_string())
-    };
-    let refused = async || edge.router.sum("key_rotation_failed$").await.unwrap();
-    let traffic = Traffic::start(&edge.browser);
-
-    let new = edge.second.issue(SHOP, &edge.shop);
-    soon("new connections are shown the new certificate", async || match shown().await? {
-        certificate if certificate == new => Ok(()),
-        _ => Err("the old one".to_owned()),
-    })
-    .await;
-
-    let before = refused().await;
-    put(&edge.shop.chain, "-----BEGIN CERTIFICATE-----\nno certificate\n");
-    soon("the Router has refused the broken file", async || match refused().await {
-        count if count > before => Ok(()),
-        count => Err(format!("{count} refused")),
-    })
-    .await;
-    assert_eq!(shown().await.unwrap(), new, "what worked last is kept");
-    // Mended, it is taken again.
-    let mended = edge.second.issue(SHOP, &edge.shop);
-    soon("new connections are shown the mended certificate", async || match shown().await? {
-        certificate if certificate == mended => Ok(()),
-        _ => Err("the one before".to_owned()),
-    })
-    .await;
-    let answered = traffic.finish().await;
-    assert!(answered >= 3 * AT_LEAST, "{answered} requests");
-}
-
-/// What services are told of a client, and what a client cannot tell them.
-async fn clients(edge: &Edge) {
-    let forged = [
-        ("x-forwarded-for", "6.6.6.6, 203.0.113.9"),
-        ("x-forwarded-proto", "https"),
-        ("x-forwarded-host", "outer.example.com"),
-        ("x-forwarded-prefix", "/evil"),
-        ("x-forwarded-port", "1"),
-        ("forwarded", "for=6.6.6.6"),
-        ("x-real-ip", "6.6.6.6"),
-        ("x-envoy-upstream-rq-timeout-ms", "1"),
-        ("x-mesh-caller-system", "portfolio"),
-        ("x_mesh_caller_system", "portfolio"),
-        ("x-mesh-caller-service", "positions"),
-        ("x-mesh-consumer", "mallory"),
-        ("x-mesh-auth", "customers"),
-        ("x-mesh-hops", "a,b,c,d,e,f,g,h,i"),
-        ("x-mesh-convert", "quotes"),
-    ];
-    let told = |answer: &Answer| -> BTreeMap<String, String> {
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let all: BTreeMap<String, String> = serde_json::from_slice(&answer.body).unwrap();
-        let is_told = |name: &String| {
-            let name = name.replace('_', "-");
-            name.starts_with("x-forwarded")
-                || name.starts_with("x-mesh")
-                || name == "forwarded"
-                || name == "x-real-ip"
-                || name == "x-envoy-upstream-rq-timeout-ms"
-        };
-        all.into_iter().filter(|(name, _)| is_told(name)).collect()
-    };
-    let expect = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    };
-    let own = edge.scene.world.router_address();
-    let by_path = edge.ask(own, "/trading/headers", &forged).await;
-    assert_eq!(
-        told(&by_path),
-        expect(&[
-            ("x-forwarded-for", "127.0.0.1"),
-            ("x-forwarded-host", LOCAL),
-            ("x-forwarded-prefix", "/trading"),
-            ("x-forwarded-proto", "http"),
-            ("x-mesh-hops", "trading"),
-        ])
-    );
-    let by_host = edge.browser.get(SHOP, Version::Two, "/headers", &forged).await;
-    assert_eq!(
-        told(&by_host),
-        expect(&[
-            ("x-forwarded-for", "127.0.0.1"),
-            ("x-forwarded-host", SHOP),
-            ("x-forwarded-proto", "https"),
-            ("x-mesh-hops", "trading"),
-        ])
-    );
-
-    let behind = RouterSetup { trusted_hops: 1, ..RouterSetup::plain("behind", local()) };
-    let router = edge.scene.world.start_router(&behind).await.unwrap();
-    let through_proxy = edge.ask(behind.address, "/trading/headers", &forged).await;
-    let told = told(&through_proxy);
-    assert_eq!(
-        told.iter()
-            .filter(|(name, _)| name.starts_with("x-forwarded") || name.contains("mesh"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect::<BTreeMap<_, _>>(),
-        expect(&[
-            ("x-forwarded-for", "203.0.113.9"),
-            ("x-forwarded-host", "outer.example.com"),
-            ("x-forwarded-port", "1"),
-            ("x-forwarded-prefix", "/trading"),
-            ("x-forwarded-proto", "https"),
-            ("x-mesh-hops", "trading"),
-        ])
-    );
-    drop(router);
-}
-
-async fn too_much(edge: &Edge) {
-    let names: Vec<String> = (0..120).map(|number| format!("x-filler-{number}")).collect();
-    let own = edge.scene.world.router_address();
-    let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
-    let (short, long) = ("x".repeat(50 * 1024), "x".repeat(70 * 1024));
-    let few: Vec<(&str, &str)> = many.iter().take(70).copied().collect();
-    for (headers, status) in [
-        (few.as_slice(), 200),
-        (many.as_slice(), 431),
-        (&[("x-filler", short.as_str())][..], 200),
-        (&[("x-filler", long.as_str())][..], 431),
-    ] {
-        let answer = edge.ask(own, "/trading/orders/7", headers).await;
-        assert_eq!(answer.status, status, "{} headers: {}", headers.len(), answer.text());
-    }
 }
 
 /// A System is closed and opened again; connections and requests under way do not notice.

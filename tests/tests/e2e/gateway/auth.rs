@@ -100,6 +100,14 @@ impl Desk {
         scene.answers("/trading/headers/open", 200, "x-request-id").await;
         let desk = Self { scene, customers, staff, staff_address };
         let token = desk.bearer(json!({}));
+        // The Router's requests come to either gateway: each has to have its rules.
+        for gateway in desk.gateways() {
+            soon("a gateway of trading has its rules", async || {
+                judge(&desk.ask_at(gateway, "/headers", &[&token]).await, 200, "carol")?;
+                judge(&desk.ask_at(gateway, "/headers/keys", &[]).await, 401, "x-api-key")
+            })
+            .await;
+        }
         soon("portfolio lets a token in", async || {
             judge(&desk.ask("/portfolio/headers", &[&token]).await, 200, "carol")
         })

@@ -67,6 +67,12 @@ variable "shutdown_delay" {
   default     = "3s"
 }
 
+variable "kill_timeout" {
+  description = "How long the application may take to end what it has begun, after its SIGTERM."
+  type        = string
+  default     = "20s"
+}
+
 variable "healthy_deadline" {
   description = "How long a new instance has to become healthy."
   type        = string
@@ -237,7 +243,7 @@ job "orders" {
       }
 
       kill_signal  = "SIGTERM"
-      kill_timeout = "20s"
+      kill_timeout = var.kill_timeout
 
       resources {
         cpu    = 20

@@ -35,7 +35,7 @@ name: trading
 hosts: [trading.example.com]
 callers: [portfolio]
 default_auth: none
-tracks: {canary: {percent: 20}}
+tracks: {canary: {percent: 50}}
 routes:
 - {match: {prefix: /orders}, to: orders}
 - {match: {prefix: /slow}, to: orders}

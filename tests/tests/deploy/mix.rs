@@ -18,6 +18,8 @@ const LOCAL: &str = "localhost";
 pub(crate) const TRADING_HOST: &str = "trading.example.com";
 /// Longer than anything that is asked for takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What the longest requests take.
+pub(crate) const LONGEST: Duration = Duration::from_secs(5);
 /// Pieces of a stream of HTTP: three seconds long.
 const LINES: usize = 30;
 /// Messages of a stream of gRPC: five seconds long.

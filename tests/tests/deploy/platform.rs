@@ -48,7 +48,8 @@ pub(crate) async fn router_upgraded(stage: &Stage) {
     };
     let title = stage.title("Router upgraded");
     let consul = mesh.consul.address();
-    let told = play_at(consul, balancer.address(), &statistics, &title, happens).await;
+    let told =
+        play_at(consul, balancer.address(), &statistics, &title, stage.lead(), happens).await;
     stage.judge(&told);
     balancer.stop().await.unwrap();
 }
@@ -57,6 +58,7 @@ pub(crate) async fn router_upgraded(stage: &Stage) {
 pub(crate) async fn control_restarted(stage: &mut Stage) {
     let next = stage.next();
     let title = stage.title("control planes and Consul restarted in a rolling update");
+    let lead = stage.lead();
     let (consul, address) = (stage.mesh.consul.address(), stage.mesh.address());
     let statistics = [stage.mesh.statistics()];
     let commands = next.each_ref().map(|one| stage.command(one, &["--strategy=rolling"]));
@@ -67,7 +69,7 @@ pub(crate) async fn control_restarted(stage: &mut Stage) {
             stage.nomad.until_still(&one.job).await;
         }
     };
-    let told = play_at(consul, address, &statistics, &title, happens).await;
+    let told = play_at(consul, address, &statistics, &title, lead, happens).await;
     stage.judge(&told);
 }
 

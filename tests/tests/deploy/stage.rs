@@ -3,12 +3,14 @@
 //! In: a test's name, a [`Guard`]. Out: a [`Stage`], on which the scenes of [`crate::services`] and [`crate::platform`] play.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use lab::LabError;
 use lab::process::{self, Program};
 
 use crate::cluster::Nomad;
 use crate::mesh::Mesh;
+use crate::mix::LONGEST;
 use crate::scene::{Told, play};
 use crate::version::Version;
 
@@ -17,7 +19,8 @@ use crate::version::Version;
 pub(crate) enum Guard {
     /// As the jobs of `jobs/` and `meshctl deploy` do it.
     On,
-    /// No `shutdown_delay`, no gate, Envoys that are not drained, checks that ask no application.
+    /// No `shutdown_delay`, no gate, applications and Envoys that may not end what they have begun, checks that ask no
+    /// application.
     Off,
 }
 
@@ -38,17 +41,17 @@ impl Stage {
     pub(crate) async fn set(test: &str, guard: Guard) -> Option<Self> {
         let mesh = Mesh::start(test).await?;
         let nomad = Nomad::start(test, &mesh).await?;
-        let guarded = |version: Version| match guard {
+        let off = |version: Version, texts: &[(&'static str, &str)]| match guard {
             Guard::On => version,
-            Guard::Off => version.text("shutdown_delay", "0s"),
+            Guard::Off => {
+                texts.iter().fold(version, |version, (name, value)| version.text(name, value))
+            }
         };
-        let gateway = guarded(nomad.gateway("trading"));
-        let gateway = match guard {
-            Guard::On => gateway,
-            Guard::Off => gateway.text("drain", "0s"),
-        };
-        let orders = guarded(nomad.service("trading", "orders", "http", "/orders"));
-        let quotes = guarded(nomad.service("trading", "quotes", "grpc", "/quotes.v1.Quotes"));
+        let service = |version| off(version, &[("shutdown_delay", "0s"), ("kill_timeout", "1ms")]);
+        let gateway = nomad.gateway("trading");
+        let gateway = off(gateway, &[("shutdown_delay", "0s"), ("drain", "0s")]);
+        let orders = service(nomad.service("trading", "orders", "http", "/orders"));
+        let quotes = service(nomad.service("trading", "quotes", "grpc", "/quotes.v1.Quotes"));
         // Two of each: what there is one of is away while its host is drained.
         let others = [
             nomad.service("portfolio", "positions", "http", "/positions"),
@@ -76,8 +79,17 @@ impl Stage {
 
     /// Plays a scene: protected nothing may be lost, unprotected some must be.
     pub(crate) async fn play(&self, title: &str, happens: impl Future<Output = ()>) {
-        let told = play(&self.mesh, &self.title(title), happens).await;
+        let told = play(&self.mesh, &self.title(title), self.lead(), happens).await;
         self.judge(&told);
+    }
+
+    /// For how long the load goes on before something happens; unprotected until there are as many long requests as there
+    /// ever are.
+    pub(crate) const fn lead(&self) -> Duration {
+        match self.guard {
+            Guard::On => Duration::from_secs(1),
+            Guard::Off => LONGEST,
+        }
     }
 
     /// A scene's title, which says whether it is protected.

@@ -10,8 +10,9 @@ use lab::process::{self, Process, Program};
 use crate::SOON;
 use crate::scene::{LOCAL, RATE, Scene};
 
-/// Requests are always under way on each Router; a POST is never sent twice.
-const SLOW: &str = "/trading/slow?ms=200";
+/// Fifty requests are always under way on two Routers, so that some have to be lost where one is cut; a POST is never sent
+/// twice.
+const SLOW: &str = "/trading/slow?ms=1000";
 
 /// A Router under `run-envoy`, awaited by `wait-envoy`, as jobs/router.nomad.hcl runs it.
 async fn router(scene: &Scene, name: &str, flags: &[&str]) -> (Process, Behind) {

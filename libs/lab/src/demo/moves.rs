@@ -20,6 +20,9 @@ use crate::{LabError, chain};
 const RATE: u32 = 50;
 /// What `orders` is asked: an answer after 200 ms.
 const ORDERS: &str = "/trading/slow?ms=200";
+/// What it is asked where something has to be lost: fifty requests are then in flight on two instances, and that none is
+/// on the one that is killed has a chance of 2⁻⁵⁰.
+const CONTRAST: &str = "/trading/slow?ms=1000";
 /// A slow answer is not a lost one; what takes longer than this counts as lost.
 const PATIENCE: Duration = Duration::from_secs(15);
 const SETTLED: Duration = Duration::from_secs(20);
@@ -54,7 +57,7 @@ pub async fn check(world: &mut World, checks: &mut Checks) {
         "the proxies tell how often they tried again",
         retries.map(|n| format!("{n} times")),
     );
-    let mut contrast = Load::start(load(world, LOCAL, ORDERS, Call::Post, RATE));
+    let mut contrast = Load::start(load(world, LOCAL, CONTRAST, Call::Post, RATE));
     contrast.until_more_sent(RATE.into()).await;
     let moved = world.replace("orders", Stop::AtOnce).await.map(drop);
     checks.step("an instance of orders moves without draining", moved);

@@ -18,7 +18,7 @@ use crate::http::Client;
 use crate::netns::{NetNs, Network};
 use crate::parts::Parts;
 use crate::process::{Process, Program};
-use crate::registry::{Check, Registration, Registry};
+use crate::registry::{Registration, Registry};
 
 mod allocation;
 mod ports;
@@ -245,7 +245,7 @@ impl Placer {
         let client = Client::inside(allocation.netns.as_ref());
         let (address, check) = (allocation.address(), allocation.registration.check.clone());
         let what = format!("{} {} answers its check", allocation.spec.name, allocation.instance());
-        let probe = async || probe(&client, address, &check).await;
+        let probe = async || check.passes(&client, address).await;
         let late = allocation.envoy.process().until(&what, PASSING_DEADLINE, probe).await;
         allocation.app.as_mut().map_or(Ok(()), Daemon::check).and(late)
     }
@@ -258,25 +258,6 @@ fn told_of_spans(program: Program, ports: &Ports) -> Program {
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"))
             .env("OTEL_EXPORTER_ZIPKIN_ENDPOINT", format!("http://127.0.0.1:{port}/api/v2/spans")),
         _ => program,
-    }
-}
-
-async fn probe(client: &Client, address: SocketAddr, check: &Check) -> Result<(), String> {
-    let said = |error: LabError| crate::chain(&error);
-    match check {
-        Check::Tcp => client.connect(address).await.map(drop).map_err(|error| error.to_string()),
-        Check::Http(path) => {
-            let answer = client.get(address, "localhost", path).await.map_err(said)?;
-            if answer.status.is_success() { Ok(()) } else { Err(answer.status.to_string()) }
-        }
-        Check::Grpc => {
-            let path = "/grpc.health.v1.Health/Check";
-            let answer = client.grpc(address, "localhost", path, &[]).await.map_err(said)?;
-            match answer.grpc_status() {
-                Some((0, _)) => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::LabError;
 use crate::consul::Consul;
+use crate::http::Client;
 
 /// What is registered for one instance.
 #[derive(Debug, Clone)]
@@ -42,6 +43,29 @@ pub enum Check {
     Grpc,
     /// A connection opens.
     Tcp,
+}
+
+impl Check {
+    /// Makes it once, as Consul does; `Err` says what was the case instead.
+    pub(crate) async fn passes(&self, client: &Client, address: SocketAddr) -> Result<(), String> {
+        let said = |error: LabError| crate::chain(&error);
+        match self {
+            Self::Tcp => client.connect(address).await.map(drop).map_err(|error| error.to_string()),
+            Self::Http(path) => {
+                let answer = client.get(address, "localhost", path).await.map_err(said)?;
+                if answer.status.is_success() { Ok(()) } else { Err(answer.status.to_string()) }
+            }
+            Self::Grpc => {
+                let path = "/grpc.health.v1.Health/Check";
+                let answer = client.grpc(address, "localhost", path, &[]).await.map_err(said)?;
+                // `HealthCheckResponse` with `status: SERVING`.
+                match (answer.grpc_status(), &*answer.grpc_message()) {
+                    (Some((0, _)), [0x08, 0x01]) => Ok(()),
+                    (status, message) => Err(format!("{status:?} {message:?}")),
+                }
+            }
+        }
+    }
 }
 
 /// A place to register at.

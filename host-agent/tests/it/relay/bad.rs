@@ -177,7 +177,7 @@ async fn agent(targets: &[(&str, String)], folder: &Path) -> (Process, SocketAdd
     let admin = lab::ports::reserve().unwrap();
     let mut text = format!(
         "[instances]\nconsul = false\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
-         [relay]\nlisten = \"{address}\"\nbody_bytes = 33554432\n"
+         [relay]\nlisten = \"{address}\"\nbody_bytes = 33554432\ntimeout_ms = 120000\n"
     );
     for (job, url) in targets {
         text += &format!("[[relay.static]]\njob = \"{job}\"\nurl = \"{url}\"\n");
@@ -218,21 +218,31 @@ async fn bad_exporters_are_refused_by_class_with_bounded_memory_and_harm_nobody(
     targets.extend(rude.iter().map(|(name, _, server)| (*name, server.url())));
     let (process, address) = agent(&targets, folder.path()).await;
 
+    let expected: Vec<(&str, String)> = liars
+        .iter()
+        .map(|(name, class, _)| (*name, *class))
+        .chain(rude.iter().map(|(name, class, _)| (*name, *class)))
+        .map(|(name, class)| (name, format!("job=\"{name}\",class=\"{class}\"}} 1")))
+        .collect();
     let url = format!("http://{address}/metrics");
-    let mut text = String::new();
-    for _ in 0..3 {
-        let answer = client().get(&url).header("x-prometheus-scrape-timeout-seconds", "5");
+    let (mut text, mut others) = (String::new(), Vec::new());
+    // One of them drips until the time is up. Three scrapes show what is kept; a busy machine needs more time for the large ones.
+    for (nth, seconds) in ["5", "5", "5", "20", "100"].into_iter().enumerate() {
+        let answer = client().get(&url).header("x-prometheus-scrape-timeout-seconds", seconds);
         text = answer.send().await.unwrap().text().await.unwrap();
         assert!(text.contains("\ngood_metric{"), "{text}");
+        others = expected.iter().filter(|(_, line)| !text.contains(line)).collect();
+        if nth >= 2 && others.is_empty() {
+            break;
+        }
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
-    let expected = liars.iter().map(|(name, class, _)| (name, class));
-    for (name, class) in expected.chain(rude.iter().map(|(name, class, _)| (name, class))) {
-        let line = format!("job=\"{name}\",class=\"{class}\"}} 1");
-        let said = text.lines().filter(|line| line.contains(&format!("job=\"{name}\"")));
-        let said: Vec<&str> = said.filter(|line| line.contains("error")).collect();
-        assert!(text.contains(&line), "{name} is to be {class}, and is {said:?}");
-    }
+    let is_other = |line: &&str| {
+        let mut names = others.iter().map(|(name, _)| format!("job=\"{name}\",class="));
+        names.any(|name| line.contains(&name))
+    };
+    let said: Vec<&str> = text.lines().filter(is_other).collect();
+    assert!(others.is_empty(), "expected {others:?}, and it says {said:?}");
     let counted = "service=\"bomb\",class=\"too_large\"";
     assert!(text.contains(counted), "failures are counted by service: {text}");
     // Four large bodies of at most 32 MiB each, and what the allocator keeps of them.

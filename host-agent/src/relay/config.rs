@@ -30,6 +30,8 @@ pub struct RawRelay {
     pub label_bytes: usize,
     /// Targets that are asked at once.
     pub parallel: usize,
+    /// Callers whose request for metrics is answered at once; others get 503 and a time to come again.
+    pub callers: usize,
     /// Whether timestamps of exporters are passed on; then a target that dies stays visible for five minutes.
     pub keep_timestamps: bool,
     /// Whether each target has a series `up` beside `mesh_relay_target_up`.
@@ -66,6 +68,7 @@ impl Default for RawRelay {
             labels: 64,
             label_bytes: 4096,
             parallel: 64,
+            callers: 32,
             keep_timestamps: false,
             up: true,
             envoy_path: "/stats/prometheus?usedonly".to_owned(),
@@ -81,6 +84,8 @@ pub struct RelayConfig {
     pub listen: SocketAddr,
     /// How targets are asked.
     pub scrape: ScrapeConfig,
+    /// Callers that are answered at once.
+    pub callers: usize,
     /// Whether timestamps are passed on.
     pub keep_timestamps: bool,
     /// Whether there is a series `up` for each target.
@@ -112,7 +117,11 @@ impl RawRelay {
         if self.body_bytes > LONGEST_BODY {
             problems.add("relay.body_bytes", format!("expected at most {LONGEST_BODY}"));
         }
-        for (key, value) in [("timeout_ms", self.timeout_ms), ("parallel", self.parallel as u64)] {
+        for (key, value) in [
+            ("timeout_ms", self.timeout_ms),
+            ("parallel", self.parallel as u64),
+            ("callers", self.callers as u64),
+        ] {
             if value == 0 {
                 problems.add(format!("relay.{key}"), "expected at least 1");
             }
@@ -138,6 +147,7 @@ impl RawRelay {
                 },
                 parallel: self.parallel,
             },
+            callers: self.callers,
             keep_timestamps: self.keep_timestamps,
             up: self.up,
             envoy_path: self.envoy_path,
@@ -181,6 +191,7 @@ mod tests {
         let raw = RawRelay {
             listen: Some(([127, 0, 0, 1], 9180).into()),
             timeout_ms: 0,
+            callers: 0,
             envoy_path: "stats".to_owned(),
             written: vec![
                 target("", "http://127.0.0.1:9100/metrics", "a"),
@@ -196,6 +207,7 @@ mod tests {
         let message = problems.finish(None, Some(())).unwrap_err().to_string();
         for expected in [
             "relay.timeout_ms: expected at least 1",
+            "relay.callers: expected at least 1",
             "relay.envoy_path: a path begins with /",
             "relay.static.0: a job is needed",
             "relay.static.1: \"https://127.0.0.1:9100/metrics\" is no http://HOST:PORT/PATH",

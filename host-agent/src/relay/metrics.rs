@@ -21,6 +21,7 @@ pub struct RelayMetrics {
     dropped: Family<DropLabels, Counter>,
     type_changes: Family<ServiceLabels, Counter>,
     targets: Gauge,
+    pub(super) callers: Gauge,
     answered: Counter,
     seconds: Family<FormatLabels, Histogram, fn() -> Histogram>,
 }
@@ -68,6 +69,7 @@ impl RelayMetrics {
             dropped: Family::default(),
             type_changes: Family::default(),
             targets: Gauge::default(),
+            callers: Gauge::default(),
             answered: Counter::default(),
         };
         registry.register(
@@ -112,6 +114,11 @@ impl RelayMetrics {
             "Exporters known on this host",
             metrics.targets.clone(),
         );
+        registry.register(
+            "mesh_relay_callers",
+            "Requests for metrics that are being answered, of relay.callers at most",
+            metrics.callers.clone(),
+        );
         Arc::new(metrics)
     }
 
@@ -140,6 +147,10 @@ impl RelayMetrics {
         self.targets.set(i64::try_from(targets).unwrap_or(i64::MAX));
     }
 
+    pub(super) fn note_request(&self, format: &'static str, status: u16) {
+        self.requests.get_or_create(&RequestLabels { format, status }).inc();
+    }
+
     pub(super) fn note_answer(
         &self,
         format: &'static str,
@@ -147,7 +158,7 @@ impl RelayMetrics {
         bytes: usize,
         duration: std::time::Duration,
     ) {
-        self.requests.get_or_create(&RequestLabels { format, status }).inc();
+        self.note_request(format, status);
         self.seconds.get_or_create(&FormatLabels { format }).observe(duration.as_secs_f64());
         self.answered.inc_by(bytes as u64);
     }

@@ -7,8 +7,10 @@
 //! | `/targets` | who is asked and how that went: a page, or JSON |
 //! | `/sd` | HTTP service discovery for a Prometheus that would have many targets |
 //!
-//! **Invariants**: an answer is there before the caller's deadline, with what is there by then; nothing is changed by a request.
+//! **Invariants**: an answer is there before the caller's deadline, with what is there by then; nothing is changed by a request;
+//! callers beyond a limit are told so at once, and one that takes nothing of its answer is hung up on.
 
+mod callers;
 mod discovery;
 mod page;
 
@@ -24,6 +26,7 @@ use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::net::TcpListener;
@@ -31,6 +34,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::callers::Callers;
 use super::accept::{Accepted, Encoding, negotiate, takes_gzip, wants_html};
 use super::config::RelayConfig;
 use super::encode::encode;
@@ -114,14 +118,20 @@ impl Relay {
     /// # Errors
     /// When the listener fails.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RelayError> {
+        let config = &self.context.config;
+        let callers = Callers::new(config.callers, Arc::clone(&self.context.metrics));
+        let stalled = config.scrape.timeout;
         let pages = Router::new()
-            .route("/", get(|| async { axum::response::Redirect::to("/targets") }))
             .route("/metrics", get(all))
             .route("/metrics/{service}/{instance}", get(one))
+            .route_layer(axum::middleware::from_fn_with_state(callers, callers::within_limit))
+            .route("/", get(|| async { axum::response::Redirect::to("/targets") }))
             .route("/targets", get(page::targets))
             .route("/sd", get(discovery::discovery))
             .with_state(self.context);
-        axum::serve(self.listener, pages)
+        let listener =
+            self.listener.tap_io(move |connection| callers::give_up_after(connection, stalled));
+        axum::serve(listener, pages)
             .with_graceful_shutdown(shutdown.cancelled_owned())
             .await
             .map_err(RelayError::Serve)
@@ -158,6 +168,7 @@ impl Context {
         let has_protobuf = accepted.encoding == Encoding::Protobuf;
         let flights = self.flights.begin(targets, has_protobuf, deadline).await;
         let flights = flights.map_err(|stopping| {
+            self.metrics.note_request(accepted.name(), 503);
             (StatusCode::SERVICE_UNAVAILABLE, format!("{stopping}\n")).into_response()
         })?;
         let mut outcomes = Vec::with_capacity(flights.len());

@@ -2,6 +2,7 @@
 
 mod bad;
 mod behaviour;
+mod callers;
 mod harness;
 mod monitoring;
 mod native;

@@ -47,7 +47,10 @@ impl Pipeline {
             self.metrics.rejected(label, *reject, *spans);
         }
         self.metrics.changed(label, shaped.changed, shaped.backwards);
-        let accepted = Accepted { rejected: shaped.rejects(), message: reasons(&shaped) };
+        let mut accepted = Accepted::default();
+        for (reject, spans) in &shaped.rejected {
+            accepted.reject(*reject, *spans);
+        }
         if shaped.spans > 0 {
             self.queue(&request, shaped).await?;
         }
@@ -95,14 +98,4 @@ impl Pipeline {
         }
         Ok(())
     }
-}
-
-/// Why spans were rejected, for the sender's log.
-fn reasons(shaped: &Shaped) -> String {
-    if shaped.rejected.is_empty() {
-        return String::new();
-    }
-    let reasons =
-        shaped.rejected.iter().map(|(reject, spans)| format!("{}: {spans}", reject.word()));
-    format!("spans were rejected: {}", reasons.collect::<Vec<_>>().join(", "))
 }

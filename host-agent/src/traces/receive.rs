@@ -30,6 +30,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::sender::Sender;
+use super::shape::Reject;
 
 /// What a request may take.
 #[derive(Debug, Clone, Copy)]
@@ -57,11 +58,32 @@ pub struct Request {
     pub message: Bytes,
 }
 
+/// What was read of a form that is not OTLP's bytes, and how many spans could not be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Converted {
+    /// An `ExportTraceServiceRequest`.
+    pub message: Vec<u8>,
+    /// Spans that are none.
+    pub malformed: u32,
+}
+
 /// What was done with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Spans that were refused.
     pub rejected: u32,
     /// Why, for people; empty when none was.
     pub message: String,
+}
+
+impl Accepted {
+    /// Adds spans that were refused for a reason.
+    pub fn reject(&mut self, reason: Reject, spans: u32) {
+        if spans == 0 {
+            return;
+        }
+        self.rejected += spans;
+        self.message += if self.message.is_empty() { "spans were rejected: " } else { ", " };
+        self.message += &format!("{}: {spans}", reason.word());
+    }
 }

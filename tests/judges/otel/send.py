@@ -1,6 +1,6 @@
 """Sends spans with OpenTelemetry's SDK: send.py HOW PORT COUNT; half of them are children of the other half.
 
-HOW is grpc, grpc-gzip, http, http-gzip or zipkin.
+HOW is grpc, grpc-gzip, http, http-gzip, json, json-gzip or zipkin. Attributes that JSON has no plain form for are among them.
 """
 import sys
 
@@ -25,6 +25,11 @@ elif how.startswith("http"):
 
     compression = Compression.Gzip if how.endswith("gzip") else Compression.NoCompression
     exporter = OTLPSpanExporter(endpoint=f"{base}/v1/traces", headers=headers, compression=compression)
+elif how.startswith("json"):
+    from opentelemetry.exporter.otlp.json.http.trace_exporter import Compression, OTLPSpanExporter
+
+    compression = Compression.GZIP if how.endswith("gzip") else Compression.NONE
+    exporter = OTLPSpanExporter(endpoint=f"{base}/v1/traces", headers=headers, compression=compression)
 else:
     import requests
     from opentelemetry.exporter.zipkin.json import ZipkinExporter
@@ -41,6 +46,8 @@ for n in range(count // 2):
         outer.set_attribute("n", n)
         with tracer.start_as_current_span("inner") as inner:
             inner.set_attribute("n", n)
+            inner.set_attribute("none", [])
+            inner.set_attribute("no_number", float("nan"))
 if not provider.force_flush():
     sys.exit("not all spans were taken")
 provider.shutdown()

@@ -174,7 +174,7 @@ impl Receiver {
         let request = Request { protocol, sender, message };
         let mut accepted = self.pipeline.accept(request).await?;
         drop(share);
-        accepted.rejected += malformed;
+        accepted.reject(Reject::Malformed, malformed);
         Ok(accepted)
     }
 
@@ -202,7 +202,7 @@ impl Receiver {
         }
         let converted = match protocol {
             Protocol::OtlpGrpc | Protocol::OtlpHttp => return Ok((plain, 0)),
-            Protocol::OtlpJson => return Ok((json::read(&plain)?.into(), 0)),
+            Protocol::OtlpJson => json::read(&plain)?,
             Protocol::ZipkinJson => zipkin::from_json(&plain)?,
             Protocol::ZipkinProto => zipkin::from_proto(&plain)?,
         };

@@ -14,7 +14,7 @@ mod proto;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::Refusal;
+use super::{Converted, Refusal};
 use convert::request;
 
 /// A span as both forms have it.
@@ -52,15 +52,6 @@ struct Endpoint {
     service: String,
     address: Option<IpAddr>,
     port: u16,
-}
-
-/// What was read, and how many spans could not be.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Converted {
-    /// An `ExportTraceServiceRequest`.
-    pub message: Vec<u8>,
-    /// Spans that are none.
-    pub malformed: u32,
 }
 
 /// Reads a JSON array of spans.

@@ -125,6 +125,44 @@ async fn a_part_that_is_bad_is_a_partial_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_span_in_json_that_is_none_takes_no_other_with_it() {
+    let collector = Collector::start().await.unwrap();
+    let agent = Agent::with(&collector).await;
+    let now = super::agent::now_ns();
+    let span = |id: u64, more: &str| {
+        format!(
+            r#"{{"traceId": "{id:032x}", "spanId": "{id:016x}", "startTimeUnixNano": "{now}", "endTimeUnixNano": {now}{more}}}"#
+        )
+    };
+    let spans = [
+        span(31, r#", "attributes": [{"key": "none", "value": {"arrayValue": {}}}]"#),
+        span(32, r#", "name": 7"#),
+        span(33, "").replace("\"traceId\": \"00", "\"traceId\": \"0x"),
+        span(34, r#", "kind": "SPAN_KIND_SERVER""#),
+        span(35, r#", "parentSpanId": null, "later": {"a": [1]}"#),
+    ];
+    let body = format!(
+        r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{}]}}]}}]}}"#,
+        spans.join(", ")
+    );
+    let response = post(&agent, "/v1/traces", JSON, "", body.into_bytes()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(
+        response.json::<serde_json::Value>().await.unwrap(),
+        serde_json::json!({"partialSuccess": {
+            "rejectedSpans": "3", "errorMessage": "spans were rejected: trace_id: 1, malformed: 2",
+        }})
+    );
+    arrived(&collector, [31, 35]).await;
+    assert_eq!(collector.times().len(), 2);
+    let rejected = agent.metric("mesh_traces_rejected_spans_total").await;
+    for (reason, spans) in [("trace_id", 1.0), ("malformed", 2.0)] {
+        let labels = format!("{{sender=\"unknown\",reason=\"{reason}\"}}");
+        assert_eq!(rejected.get(&labels), Some(&spans), "{rejected:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_dawdles_is_cut_off_and_others_are_served_meanwhile() {
     let collector = Collector::start().await.unwrap();
     let agent = Agent::start(&format!("grpc://{}", collector.address()), "request_s = 1").await;

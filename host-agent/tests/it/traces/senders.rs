@@ -1,6 +1,6 @@
 //! Real senders and a real receiver: OpenTelemetry's SDK for Python, and rotel between the agent and the store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use lab::collector::Collector;
@@ -11,23 +11,18 @@ use lab::wait;
 
 use super::agent::{Agent, SOON};
 
-fn judge() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/judges/otel/send.py")
+/// The SDK as a program that sends twenty spans of `orders` to a port of its loopback.
+pub(super) fn sdk(python: &Path, how: &str, port: u16) -> Program {
+    let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/judges/otel/send.py");
+    let args = [judge.display().to_string(), how.to_owned(), port.to_string(), "20".to_owned()];
+    Program::new(how, python).args(args).env("OTEL_SERVICE_NAME", "")
 }
 
 async fn send(python: &Path, agent: &Agent, how: &str) {
-    let program = Program::new(how, python)
-        .args([
-            judge().display().to_string(),
-            how.to_owned(),
-            agent.listen.to_string(),
-            "20".to_owned(),
-        ])
-        .env("OTEL_SERVICE_NAME", "");
-    run(&program).await.unwrap();
+    run(&sdk(python, how, agent.listen)).await.unwrap();
 }
 
-async fn count(collector: &Collector, wanted: usize) {
+pub(super) async fn count(collector: &Collector, wanted: usize) {
     wait::until("the spans arrive", SOON, async || {
         let seen = collector.times().len();
         if seen == wanted { Ok(()) } else { Err(format!("{seen} of {wanted}")) }
@@ -43,10 +38,10 @@ async fn opentelemetry_s_sdk_for_python_sends_in_every_way_it_has() {
     };
     let collector = Collector::start().await.unwrap();
     let agent = Agent::with(&collector).await;
-    for how in ["grpc", "grpc-gzip", "http", "http-gzip", "zipkin"] {
+    for how in ["grpc", "grpc-gzip", "http", "http-gzip", "json", "json-gzip", "zipkin"] {
         send(&python, &agent, how).await;
     }
-    count(&collector, 100).await;
+    count(&collector, 140).await;
     let spans = collector.spans();
     for span in &spans {
         assert_eq!(span.resource["service.name"], "orders", "{span:?}");
@@ -55,7 +50,10 @@ async fn opentelemetry_s_sdk_for_python_sends_in_every_way_it_has() {
     }
     // Parents stay parents.
     let inner = spans.iter().filter(|span| span.parent != 0).count();
-    assert_eq!(inner, 50);
+    assert_eq!(inner, 70);
+    let received = agent.metric("mesh_traces_received_spans_total").await;
+    let json = r#"{sender="trading/orders",protocol="otlp_json"}"#;
+    assert_eq!(received.get(json), Some(&40.0), "{received:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,4 +5,6 @@ mod answers;
 mod back_ends;
 mod fairness;
 mod kill;
+mod namespace;
+mod sampling;
 mod senders;

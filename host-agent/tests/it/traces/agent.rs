@@ -1,6 +1,7 @@
 //! An agent as a process, and spans to send to it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Once;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,38 +32,8 @@ impl Agent {
     pub(super) async fn start(back_end: &str, more: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let (listen, admin) = (ports::reserve().unwrap(), ports::reserve().unwrap());
-        let queue = if more.contains("[traces.queue]") { "" } else { "[traces.queue]\n" };
-        let config = format!(
-            r#"
-[admin]
-listen = "127.0.0.1:{admin}"
-[instances]
-consul = false
-node = "host-a"
-datacenter = "dc1"
-[[instances.static]]
-id = "orders-1"
-service = "orders"
-address = "10.9.9.1"
-meta = {{ mesh_system = "trading", mesh_instance = "alloc-orders" }}
-[[instances.static]]
-id = "quotes-1"
-service = "quotes"
-address = "10.9.9.2"
-meta = {{ mesh_system = "trading", mesh_instance = "alloc-quotes" }}
-[traces]
-listen = ["127.0.0.1:{listen}"]
-{more}
-{queue}folder = "{}/queue"
-[[traces.back_ends]]
-name = "store"
-url = "{back_end}"
-batch_ms = 50
-max_pause_ms = 500
-"#,
-            folder.path().display()
-        );
-        std::fs::write(folder.path().join("agent.toml"), config).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], listen));
+        configure(folder.path(), address, admin, back_end, more);
         let process = spawn(folder.path(), 0);
         let mut agent = Self { folder, listen, admin, http: http(), process, starts: 0 };
         agent.ready().await;
@@ -105,11 +76,20 @@ max_pause_ms = 500
 
     /// Sends spans as OTLP in Protocol Buffers, as the sidecar of an instance would.
     pub(super) async fn send(&self, instance: &str, ids: &[u64]) -> reqwest::Result<Response> {
+        self.send_request(instance, &request(ids, "work")).await
+    }
+
+    /// The same with any request.
+    pub(super) async fn send_request(
+        &self,
+        instance: &str,
+        request: &ExportTraceServiceRequest,
+    ) -> reqwest::Result<Response> {
         self.http
             .post(self.url("/v1/traces"))
             .header("content-type", "application/x-protobuf")
             .header("x-mesh-instance", instance)
-            .body(request(ids, "work").encode_to_vec())
+            .body(request.encode_to_vec())
             .send()
             .await
     }
@@ -121,6 +101,42 @@ max_pause_ms = 500
         let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
         lines.map(|(labels, value)| (labels.to_owned(), value.parse().unwrap())).collect()
     }
+}
+
+/// Writes the configuration: two instances, one back end.
+pub(super) fn configure(folder: &Path, listen: SocketAddr, admin: u16, back_end: &str, more: &str) {
+    let queue = if more.contains("[traces.queue]") { "" } else { "[traces.queue]\n" };
+    let config = format!(
+        r#"
+[admin]
+listen = "127.0.0.1:{admin}"
+[instances]
+consul = false
+node = "host-a"
+datacenter = "dc1"
+[[instances.static]]
+id = "orders-1"
+service = "orders"
+address = "10.9.9.1"
+meta = {{ mesh_system = "trading", mesh_instance = "alloc-orders" }}
+[[instances.static]]
+id = "quotes-1"
+service = "quotes"
+address = "10.9.9.2"
+meta = {{ mesh_system = "trading", mesh_instance = "alloc-quotes" }}
+[traces]
+listen = ["{listen}"]
+{more}
+{queue}folder = "{}/queue"
+[[traces.back_ends]]
+name = "store"
+url = "{back_end}"
+batch_ms = 50
+max_pause_ms = 500
+"#,
+        folder.display()
+    );
+    std::fs::write(folder.join("agent.toml"), config).unwrap();
 }
 
 /// A client, in a process that has a TLS provider.
@@ -136,13 +152,16 @@ pub(super) fn builder() -> reqwest::ClientBuilder {
 }
 
 fn spawn(folder: &Path, start: u32) -> Process {
-    let program =
-        Program::new(format!("agent-{start}"), Path::new(env!("CARGO_BIN_EXE_host-agent"))).args([
-            "run",
-            "--config",
-            &folder.join("agent.toml").display().to_string(),
-        ]);
-    Process::start(&program, folder).unwrap()
+    Process::start(&program(folder, start), folder).unwrap()
+}
+
+/// The agent with the configuration in this folder.
+pub(super) fn program(folder: &Path, start: u32) -> Program {
+    Program::new(format!("agent-{start}"), Path::new(env!("CARGO_BIN_EXE_host-agent"))).args([
+        "run",
+        "--config",
+        &folder.join("agent.toml").display().to_string(),
+    ])
 }
 
 #[expect(clippy::disallowed_methods, reason = "spans carry the real time")]

@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod instances;
 pub mod logs;
+mod metrics;
 pub mod relay;
 pub mod segments;
 pub mod tail;

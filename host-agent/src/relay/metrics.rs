@@ -11,6 +11,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::flight::Outcome;
 use super::merge::DropReason;
+use crate::metrics::{measured, registered};
 
 /// Metrics of the relay.
 #[derive(Debug)]
@@ -61,65 +62,53 @@ fn seconds() -> Histogram {
 impl RelayMetrics {
     /// Makes and registers them.
     pub fn register(registry: &mut Registry) -> Arc<Self> {
-        let metrics = Self {
-            seconds: Family::new_with_constructor(seconds),
-            requests: Family::default(),
-            shared: Counter::default(),
-            failures: Family::default(),
-            dropped: Family::default(),
-            type_changes: Family::default(),
-            targets: Gauge::default(),
-            callers: Gauge::default(),
-            answered: Counter::default(),
-        };
-        registry.register(
-            "mesh_relay_requests",
-            "Answers to /metrics by format and status",
-            metrics.requests.clone(),
-        );
+        let seconds = Family::new_with_constructor(seconds as fn() -> Histogram);
         registry.register_with_unit(
             "mesh_relay_answer",
             "Time from a request for metrics to its answer",
             Unit::Seconds,
-            metrics.seconds.clone(),
+            seconds.clone(),
         );
-        registry.register_with_unit(
-            "mesh_relay_answered",
-            "Bytes of answers before they are packed",
-            Unit::Bytes,
-            metrics.answered.clone(),
-        );
-        registry.register(
-            "mesh_relay_shared_scrapes",
-            "Scrapes that served a further caller within a second",
-            metrics.shared.clone(),
-        );
-        registry.register(
-            "mesh_relay_failures",
-            "Scrapes that failed, by service and class of error",
-            metrics.failures.clone(),
-        );
-        registry.register(
-            "mesh_relay_dropped_samples",
-            "Samples that were left out, by service and reason",
-            metrics.dropped.clone(),
-        );
-        registry.register(
-            "mesh_relay_type_changes",
-            "Families whose TYPE changed within one body, by service",
-            metrics.type_changes.clone(),
-        );
-        registry.register(
-            "mesh_relay_targets",
-            "Exporters known on this host",
-            metrics.targets.clone(),
-        );
-        registry.register(
-            "mesh_relay_callers",
-            "Requests for metrics that are being answered, of relay.callers at most",
-            metrics.callers.clone(),
-        );
-        Arc::new(metrics)
+        Arc::new(Self {
+            seconds,
+            requests: registered(
+                registry,
+                "mesh_relay_requests",
+                "Answers to /metrics by format and status",
+            ),
+            answered: measured(
+                registry,
+                "mesh_relay_answered",
+                "Bytes of answers before they are packed",
+                Unit::Bytes,
+            ),
+            shared: registered(
+                registry,
+                "mesh_relay_shared_scrapes",
+                "Scrapes that served a further caller within a second",
+            ),
+            failures: registered(
+                registry,
+                "mesh_relay_failures",
+                "Scrapes that failed, by service and class of error",
+            ),
+            dropped: registered(
+                registry,
+                "mesh_relay_dropped_samples",
+                "Samples that were left out, by service and reason",
+            ),
+            type_changes: registered(
+                registry,
+                "mesh_relay_type_changes",
+                "Families whose TYPE changed within one body, by service",
+            ),
+            targets: registered(registry, "mesh_relay_targets", "Exporters known on this host"),
+            callers: registered(
+                registry,
+                "mesh_relay_callers",
+                "Requests for metrics that are being answered, of relay.callers at most",
+            ),
+        })
     }
 
     pub(super) fn note(&self, outcome: &Outcome) {

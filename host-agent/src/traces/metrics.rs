@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::receive::{Protocol, Refusal};
 use super::send::BackEnd;
 use super::shape::Reject;
+use crate::metrics::registered;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BySender {
@@ -53,7 +54,7 @@ struct ByCause {
 }
 
 /// The counters; clones count together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct TraceMetrics {
     received: Family<ByProtocol, Counter>,
     refused: Family<ByReason, Counter>,
@@ -72,60 +73,63 @@ pub struct TraceMetrics {
 impl TraceMetrics {
     /// Makes them and registers them.
     pub fn new(registry: &mut Registry) -> Self {
-        let own = Self::default();
-        registry.register(
-            "mesh_traces_received_spans",
-            "Spans that came in requests that could be read, by protocol",
-            own.received.clone(),
-        );
-        registry.register(
-            "mesh_traces_refused_requests",
-            "Requests that were refused as a whole; queue_full and busy are to be sent again",
-            own.refused.clone(),
-        );
-        registry.register(
-            "mesh_traces_rejected_spans",
-            "Spans that were refused for themselves",
-            own.rejected.clone(),
-        );
-        registry.register(
-            "mesh_traces_changed_spans",
-            "Spans that were shortened or had secrets masked",
-            own.changed.clone(),
-        );
-        registry.register(
-            "mesh_traces_backwards_spans",
-            "Spans that end before they begin; they are passed on",
-            own.backwards.clone(),
-        );
-        registry.register(
-            "mesh_traces_unrouted_spans",
-            "Spans that no back end is for",
-            own.unrouted.clone(),
-        );
-        registry.register(
-            "mesh_traces_sampled_out_spans",
-            "Spans that tail sampling left out",
-            own.sampled_out.clone(),
-        );
-        registry.register(
-            "mesh_traces_sent_spans",
-            "Spans that a back end has acknowledged",
-            own.sent.clone(),
-        );
-        registry.register("mesh_traces_lost_spans", "Accepted spans that a back end never gets: it refused them for good, its queue was full while another's took them, or the disk damaged them", own.lost.clone());
-        registry.register(
-            "mesh_traces_retries",
-            "Batches that are sent again, by what went wrong",
-            own.retries.clone(),
-        );
-        registry.register(
-            "mesh_traces_recovered_records",
-            "Records that the start found in the queue on disk",
-            own.recovered.clone(),
-        );
-        registry.register("mesh_traces_damaged_bytes", "Bytes in the queue on disk that could not be read at the start; a tail cut short by a kill was never acknowledged", own.damaged.clone());
-        own
+        let traces = registry.sub_registry_with_prefix("mesh_traces");
+        Self {
+            received: registered(
+                traces,
+                "received_spans",
+                "Spans that came in requests that could be read, by protocol",
+            ),
+            refused: registered(
+                traces,
+                "refused_requests",
+                "Requests that were refused as a whole; queue_full and busy are to be sent again",
+            ),
+            rejected: registered(
+                traces,
+                "rejected_spans",
+                "Spans that were refused for themselves",
+            ),
+            changed: registered(
+                traces,
+                "changed_spans",
+                "Spans that were shortened or had secrets masked",
+            ),
+            backwards: registered(
+                traces,
+                "backwards_spans",
+                "Spans that end before they begin; they are passed on",
+            ),
+            unrouted: registered(traces, "unrouted_spans", "Spans that no back end is for"),
+            sampled_out: registered(
+                traces,
+                "sampled_out_spans",
+                "Spans that tail sampling left out",
+            ),
+            sent: registered(traces, "sent_spans", "Spans that a back end has acknowledged"),
+            lost: registered(
+                traces,
+                "lost_spans",
+                "Accepted spans that a back end never gets: it refused them for good, its queue was full \
+                 while another's took them, or the disk damaged them",
+            ),
+            retries: registered(
+                traces,
+                "retries",
+                "Batches that are sent again, by what went wrong",
+            ),
+            recovered: registered(
+                traces,
+                "recovered_records",
+                "Records that the start found in the queue on disk",
+            ),
+            damaged: registered(
+                traces,
+                "damaged_bytes",
+                "Bytes in the queue on disk that could not be read at the start; a tail cut short by a kill \
+                 was never acknowledged",
+            ),
+        }
     }
 
     pub(super) fn received(&self, sender: &Arc<str>, protocol: Protocol, spans: u32) {

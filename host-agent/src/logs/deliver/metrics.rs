@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::metrics::registered;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByDestination {
     destination: String,
@@ -91,80 +93,38 @@ pub struct ServerMetrics {
 impl DeliverMetrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
-        let new = Self {
-            acked: Family::default(),
-            unconfirmed: Family::default(),
-            dead: Family::default(),
-            write_errors: Family::default(),
-            in_flight_messages: Family::default(),
-            in_flight_bytes: Family::default(),
-            suspects: Family::default(),
-            sent: Family::default(),
-            resent: Family::default(),
-            refused: Family::default(),
-            raw_bytes: Family::default(),
-            wire_bytes: Family::default(),
-            acks: Family::default(),
-            unknown_acks: Family::default(),
-            connections: Family::default(),
-            failures: Family::default(),
-            up: Family::default(),
-        };
         let logs = registry.sub_registry_with_prefix("mesh_logs");
-        logs.register(
-            "acked_records",
-            "Records that the destination acknowledged",
-            new.acked.clone(),
-        );
-        logs.register(
-            "unconfirmed_records",
-            "Records sent where acknowledgements are turned off: delivered at most once",
-            new.unconfirmed.clone(),
-        );
-        logs.register("dead_records", "Records refused, in the dead-letter file", new.dead.clone());
-        logs.register(
-            "write_errors",
-            "Failed writes of an output's file",
-            new.write_errors.clone(),
-        );
-        logs.register(
-            "in_flight_messages",
-            "Messages on their way to the destination",
-            new.in_flight_messages.clone(),
-        );
-        logs.register("in_flight_bytes", "Their bytes, uncompressed", new.in_flight_bytes.clone());
-        logs.register("suspects", "Chunks that a server may be refusing", new.suspects.clone());
-        logs.register("sent_records", "Records sent, each time", new.sent.clone());
-        logs.register(
-            "resent_records",
-            "Records sent that had been sent before",
-            new.resent.clone(),
-        );
-        logs.register("refused_chunks", "Chunks refused while others passed", new.refused.clone());
-        logs.register(
-            "sent_raw_bytes",
-            "Bytes of entries sent, uncompressed",
-            new.raw_bytes.clone(),
-        );
-        logs.register(
-            "sent_wire_bytes",
-            "Bytes of frames sent, without TLS",
-            new.wire_bytes.clone(),
-        );
-        logs.register("acks", "Acknowledgements of chunks", new.acks.clone());
-        logs.register(
-            "unknown_acks",
-            "Acknowledgements of unknown chunks",
-            new.unknown_acks.clone(),
-        );
-        logs.register(
-            "connections",
-            "Connections to servers that became ready",
-            new.connections.clone(),
-        );
-        logs.register("connection_failures", "Connections that failed", new.failures.clone());
-        logs.register("server_up", "Whether a server can be used", new.up.clone());
-        new
+        Self {
+            acked: registered(logs, "acked_records", "Records that the destination acknowledged"),
+            unconfirmed: registered(
+                logs,
+                "unconfirmed_records",
+                "Records sent where acknowledgements are turned off: delivered at most once",
+            ),
+            dead: registered(logs, "dead_records", "Records refused, in the dead-letter file"),
+            write_errors: registered(logs, "write_errors", "Failed writes of an output's file"),
+            in_flight_messages: registered(
+                logs,
+                "in_flight_messages",
+                "Messages on their way to the destination",
+            ),
+            in_flight_bytes: registered(logs, "in_flight_bytes", "Their bytes, uncompressed"),
+            suspects: registered(logs, "suspects", "Chunks that a server may be refusing"),
+            sent: registered(logs, "sent_records", "Records sent, each time"),
+            resent: registered(logs, "resent_records", "Records sent that had been sent before"),
+            refused: registered(logs, "refused_chunks", "Chunks refused while others passed"),
+            raw_bytes: registered(logs, "sent_raw_bytes", "Bytes of entries sent, uncompressed"),
+            wire_bytes: registered(logs, "sent_wire_bytes", "Bytes of frames sent, without TLS"),
+            acks: registered(logs, "acks", "Acknowledgements of chunks"),
+            unknown_acks: registered(logs, "unknown_acks", "Acknowledgements of unknown chunks"),
+            connections: registered(
+                logs,
+                "connections",
+                "Connections to servers that became ready",
+            ),
+            failures: registered(logs, "connection_failures", "Connections that failed"),
+            up: registered(logs, "server_up", "Whether a server can be used"),
+        }
     }
 
     /// The handles of a destination.

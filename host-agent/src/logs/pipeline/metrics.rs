@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::logs::read::Loss;
+use crate::metrics::{measured, registered};
 
 /// Writers that losses are counted by; those beyond share a series.
 const MOST_WRITERS: usize = 500;
@@ -43,7 +44,7 @@ pub struct ByLoss {
 }
 
 /// All pipelines' metrics; clones count together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LogMetrics {
     read: Family<ByDestination, Counter>,
     read_bytes: Family<ByDestination, Counter>,
@@ -97,73 +98,70 @@ pub struct PipelineMetrics {
 impl LogMetrics {
     /// Registers them.
     pub fn new(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
         let logs = registry.sub_registry_with_prefix("mesh_logs");
-        logs.register(
-            "read_entries",
-            "Entries of journals and lines of files read for the first time in this run",
-            metrics.read.clone(),
-        );
-        logs.register("read_bytes", "Bytes of their fields", metrics.read_bytes.clone());
-        logs.register(
-            "read_errors",
-            "Times that a source could not be read",
-            metrics.read_errors.clone(),
-        );
-        logs.register(
-            "records",
-            "Records made of them for this destination, each once",
-            metrics.records.clone(),
-        );
-        logs.register(
-            "unrouted_records",
-            "Records that no route sends to this destination",
-            metrics.unrouted.clone(),
-        );
-        logs.register(
-            "dropped_records",
-            "Records that a rule dropped or did not sample",
-            metrics.dropped.clone(),
-        );
-        logs.register(
-            "lost_records",
-            "Records lost for good, by reason and who wrote them, where it is known how many",
-            metrics.lost.clone(),
-        );
-        logs.register(
-            "losses",
-            "Times that records were lost, whether it is known how many or not",
-            metrics.losses.clone(),
-        );
-        logs.register_with_unit(
-            "oldest_unsent_age",
-            "Age of the oldest record that was read and is not delivered; 0 without one",
-            Unit::Seconds,
-            metrics.unsent_age.clone(),
-        );
-        logs.register("batches_in_flight", "Batches on their way", metrics.batches.clone());
-        logs.register("spool_bytes", "Size of the spool", metrics.spool_bytes.clone());
-        logs.register(
-            "spooled_records",
-            "Records copied into the spool because journald was about to delete them",
-            metrics.spooled.clone(),
-        );
-        logs.register(
-            "spool_errors",
-            "Times that the spool could not be written or read",
-            metrics.spool_errors.clone(),
-        );
-        logs.register(
-            "spool_damaged_bytes",
-            "Bytes that were given up at a start because they were torn or damaged",
-            metrics.spool_damaged_bytes.clone(),
-        );
-        logs.register(
-            "position_errors",
-            "Times that a position could not be saved",
-            metrics.save_errors.clone(),
-        );
-        metrics
+        Self {
+            read: registered(
+                logs,
+                "read_entries",
+                "Entries of journals and lines of files read for the first time in this run",
+            ),
+            read_bytes: registered(logs, "read_bytes", "Bytes of their fields"),
+            read_errors: registered(logs, "read_errors", "Times that a source could not be read"),
+            records: registered(
+                logs,
+                "records",
+                "Records made of them for this destination, each once",
+            ),
+            unrouted: registered(
+                logs,
+                "unrouted_records",
+                "Records that no route sends to this destination",
+            ),
+            dropped: registered(
+                logs,
+                "dropped_records",
+                "Records that a rule dropped or did not sample",
+            ),
+            lost: registered(
+                logs,
+                "lost_records",
+                "Records lost for good, by reason and who wrote them, where it is known how many",
+            ),
+            losses: registered(
+                logs,
+                "losses",
+                "Times that records were lost, whether it is known how many or not",
+            ),
+            unsent_age: measured(
+                logs,
+                "oldest_unsent_age",
+                "Age of the oldest record that was read and is not delivered; 0 without one",
+                Unit::Seconds,
+            ),
+            batches: registered(logs, "batches_in_flight", "Batches on their way"),
+            spool_bytes: registered(logs, "spool_bytes", "Size of the spool"),
+            spooled: registered(
+                logs,
+                "spooled_records",
+                "Records copied into the spool because journald was about to delete them",
+            ),
+            spool_errors: registered(
+                logs,
+                "spool_errors",
+                "Times that the spool could not be written or read",
+            ),
+            spool_damaged_bytes: registered(
+                logs,
+                "spool_damaged_bytes",
+                "Bytes that were given up at a start because they were torn or damaged",
+            ),
+            save_errors: registered(
+                logs,
+                "position_errors",
+                "Times that a position could not be saved",
+            ),
+            writers: Arc::default(),
+        }
     }
 
     /// The handles of a destination.

@@ -8,7 +8,8 @@ from conftest import ANSIBLE
 
 sys.path.insert(0, str(ANSIBLE / "collections"))
 
-from ansible_collections.ayatori.mesh.plugins.module_utils.meshctl_events import Verdict, foresee, read  # noqa: E402
+from ansible_collections.ayatori.mesh.plugins.module_utils.meshctl_events import foresee, read  # noqa: E402
+from ansible_collections.ayatori.mesh.plugins.module_utils.rollout_options import Ended  # noqa: E402
 from ansible_collections.ayatori.mesh.plugins.modules import meshctl  # noqa: E402
 
 
@@ -71,7 +72,7 @@ def test_a_failure_holds_what_happened_to_the_instances():
 
 def test_a_refusal_before_any_event_is_told_in_meshctls_words():
     held = "orders is being deployed by alice@build-3 (process 7) since 40s ago; nothing was done"
-    assert read(1, "", f"{held}\n") == Verdict(True, False, "failed", "", None, held, "")
+    assert read(1, "", f"{held}\n") == Ended(True, False, "failed", "", None, held, "")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_exit_codes_say_what_to_do_next(rc, says):
 
 
 def test_an_exit_code_that_nobody_knows_is_a_failure():
-    assert read(101, "", "") == Verdict(True, False, "failed", "", None, "exit code 101", "")
+    assert read(101, "", "") == Ended(True, False, "failed", "", None, "exit code 101", "")
 
 
 def params(**given: object) -> dict[str, object]:
@@ -146,6 +147,12 @@ WAITS = status(deployment={"status": "running", "needs_promotion": True}, deploy
 def test_the_status_says_whether_there_is_anything_to_begin(action, unfinished_only, check, seen, outcome):
     foreseen = foresee(action, "orders", unfinished_only, check, 0, seen, "")
     assert (foreseen and foreseen.outcome) == outcome
+
+
+def test_a_status_that_cannot_be_read_is_a_failure_in_its_words():
+    foreseen = foresee("promote", "orders", False, False, 0, "<html>", "")
+    assert foreseen is not None and foreseen.failed
+    assert foreseen.message == "`meshctl status` did not answer with JSON: <html>"
 
 
 def test_a_workflow_that_failed_before_its_job_was_known_has_nothing_to_take_back():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 
 import pytest
 from conftest import ANSIBLE, run
@@ -17,6 +18,8 @@ from ansible_collections.ayatori.mesh.plugins.module_utils.nomad_cli import (  #
     Plan,
     Ran,
 )
+from ansible_collections.ayatori.mesh.plugins.module_utils.nomad_outcome import Patience, Refused  # noqa: E402
+from ansible_collections.ayatori.mesh.plugins.module_utils.nomad_rollout import Rollout  # noqa: E402
 
 TAIL = """
 Job Modify Index: 41
@@ -161,3 +164,34 @@ def test_an_evaluation_says_which_group_has_no_room_and_why():
     }
     told = nomad_cli.parse_evaluation(raw).unplaceable
     assert told == "group app: ${attr.kernel.name} = windows (1 nodes), memory (2 nodes)"
+
+
+class Played:
+    """A `nomad` that gives one answer to each command, by its first words."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers, self.asked = answers, []
+
+    def __call__(self, words: Sequence[str]) -> Ran:
+        self.asked.append(" ".join(words))
+        answer = self.answers.get("_".join(words[:2]))
+        return Ran(1, "", f"No job(s) with prefix or ID {words[-1]!r} found") if answer is None else Ran(0, answer, "")
+
+
+def test_a_job_that_is_in_another_namespace_is_not_registered_blindly():
+    run = Played(job_plan=f'+/- Job: "orders"\n\n{PLACED}{TAIL}')
+    nomad = Nomad(run)
+    with pytest.raises(Refused, match="orders: Nomad has this job, but not in the namespace that is asked"):
+        Rollout(nomad, Patience(1, lambda: 0, lambda: None)).deploy("orders.nomad.hcl", [])
+    assert run.asked == ["job plan -no-color orders.nomad.hcl", "job inspect orders"]
+    assert not nomad.has_changed
+
+
+def test_what_nomad_took_is_a_change_though_the_rest_fails():
+    run = Played(job_stop="==> stopped")
+    nomad = Nomad(run)
+    with pytest.raises(NomadError, match="end the deployment: No job"):
+        nomad.fail("d1")
+    assert not nomad.has_changed
+    nomad.stop("orders")
+    assert nomad.has_changed

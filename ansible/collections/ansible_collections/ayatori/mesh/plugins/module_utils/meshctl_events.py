@@ -1,6 +1,6 @@
 """What `meshctl -o json` says, and what that means to a play.
 
-Comes in: the lines of JSON, what else was printed, the exit code. Goes out: a `Verdict`. Holds: an exit code that is not
+Comes in: the lines of JSON, what else was printed, the exit code. Goes out: an `Ended`. Holds: an exit code that is not
 known is a failure; a line that is not JSON is kept for the message; whoever reads the message of a failure learns what
 happened, what was left, and what to do. Deliberately absent: running it, and deciding anything about a rollout.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.ayatori.mesh.plugins.module_utils.rollout_options import Ended
 
 # 0 done, 4 a person has to agree; the rest did not do what was asked.
 _FINE = (0, 4)
@@ -21,20 +22,7 @@ _MEANING = {
 }
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a command ended."""
-
-    failed: bool
-    changed: bool
-    outcome: str
-    job: str
-    version: int | None
-    message: str
-    diff: str
-
-
-def read(rc: int, out: str, err: str, asked: str = "") -> Verdict:
+def read(rc: int, out: str, err: str, asked: str = "") -> Ended:
     """Judges one run; `asked` says who was asked, for when nobody answers. It changed something when it told Nomad something, or when a dry run would."""
     events, strays = _events(out)
     last = {event["event"]: event for event in events}
@@ -46,7 +34,7 @@ def read(rc: int, out: str, err: str, asked: str = "") -> Verdict:
     message = [result.get("message") or "\n".join(part for part in (err.strip(), strays) if part) or f"exit code {rc}"]
     if failed:
         message += [_MEANING.get(rc, ""), asked if rc == 3 else "", *evidence]
-    return Verdict(
+    return Ended(
         failed=failed,
         changed=bool(result.get("changes")) if outcome == "planned" else told,
         outcome=outcome,
@@ -57,11 +45,11 @@ def read(rc: int, out: str, err: str, asked: str = "") -> Verdict:
     )
 
 
-def foresee(action: str, job: str, unfinished_only: bool, check: bool, rc: int, out: str, err: str) -> Verdict | None:
+def foresee(action: str, job: str, unfinished_only: bool, check: bool, rc: int, out: str, err: str) -> Ended | None:
     """What promoting or taking back comes to, from `meshctl status -o json`, where it need not or must not be begun."""
 
-    def verdict(outcome: str, message: str, failed: bool = False, version: int | None = None) -> Verdict:
-        return Verdict(failed, outcome == "planned", outcome, job, version, message, "")
+    def verdict(outcome: str, message: str, failed: bool = False, version: int | None = None) -> Ended:
+        return Ended(failed, outcome == "planned", outcome, job, version, message, "")
 
     if unfinished_only and not job:
         return verdict("unchanged", "nothing was begun, so there is nothing to take back")
@@ -69,7 +57,10 @@ def foresee(action: str, job: str, unfinished_only: bool, check: bool, rc: int, 
         return verdict(
             "failed", "\n".join(part for part in (err.strip() or f"exit code {rc}", _MEANING.get(rc, "")) if part), True
         )
-    status = json.loads(out)
+    try:
+        status = json.loads(out)
+    except ValueError:
+        return verdict("failed", f"`meshctl status` did not answer with JSON: {out[:200]}", True)
     version, record, deployment = status["version"], status.get("deploy"), status.get("deployment") or {}
     stands = record is None and deployment.get("status") in (None, "successful")
     if action == "promote" and stands and not deployment.get("needs_promotion"):

@@ -226,10 +226,11 @@ def parse_evaluation(raw: Mapping[str, Any]) -> Evaluation:
 
 
 class Nomad:
-    """The commands of `nomad` that a rollout needs."""
+    """The commands of `nomad` that a rollout needs. `has_changed`: it was told to change something, and took it."""
 
     def __init__(self, run: Runner) -> None:
         self._run = run
+        self.has_changed = False
 
     def json(self, step: str, *arguments: str) -> Any:
         """The JSON that a command prints; `step` is what it is asked for."""
@@ -246,6 +247,7 @@ class Nomad:
         ran = self._run(arguments)
         if ran.rc != 0:
             raise NomadError(f"{step}: {ran.words()}")
+        self.has_changed = True
         return ran.out
 
     def plan(self, file: str, inputs: Sequence[str]) -> Plan:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.ayatori.mesh.plugins.module_utils.nomad_cli import Allocation, Deployment, Job
+from ansible_collections.ayatori.mesh.plugins.module_utils.rollout_options import Ended
 
 
 class Refused(Exception):
@@ -18,18 +19,6 @@ class Refused(Exception):
     def __init__(self, subject: str, text: str) -> None:
         super().__init__(f"{subject}: {text}")
         self.subject = subject
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of it. `changed` is whether Nomad was told to change anything."""
-
-    outcome: str
-    changed: bool
-    job: str
-    version: int | None
-    message: str
-    diff: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +33,11 @@ class Patience:
         """Starts the wait: the answer says whether there is time left."""
         end = self.now() + self.limit
         return lambda: self.now() < end
+
+
+def done(outcome: str, changed: bool, job: str, version: int | None, message: str, diff: str = "") -> Ended:
+    """What became of it, where it did not fail."""
+    return Ended(False, changed, outcome, job, version, message, diff)
 
 
 def story_of(allocation: Allocation) -> str:

@@ -1,6 +1,6 @@
 """A version of a job, rolled out, promoted or taken back with Nomad's command line alone.
 
-Comes in: what is wanted. Goes out: an `Outcome`, or `Refused` with the sentence that a person needs. Holds: nothing is
+Comes in: what is wanted. Goes out: an `Ended`, or `Refused` with the sentence that a person needs. Holds: nothing is
 registered over a rollout that somebody else has under way, nor over a job that changed since it was planned; whatever ends
 badly has been taken back, or the message says in which state it was left and what to do next. Deliberately absent: the
 clock and the pause between two looks (arguments), Nomad's words (nomad_cli.py), the mesh's own gate (`meshctl deploy`).
@@ -20,15 +20,16 @@ from ansible_collections.ayatori.mesh.plugins.module_utils.nomad_cli import (
     Plan,
 )
 from ansible_collections.ayatori.mesh.plugins.module_utils.nomad_outcome import (
-    Outcome,
     Patience,
     Refused,
+    done,
     held,
     no_target,
     story_of,
     target_of,
     went_back,
 )
+from ansible_collections.ayatori.mesh.plugins.module_utils.rollout_options import Ended
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Rollout:
     gate: str = "auto"
     check: bool = False
 
-    def deploy(self, file: str, inputs: Sequence[str]) -> Outcome:
+    def deploy(self, file: str, inputs: Sequence[str]) -> Ended:
         """Registers `file` and waits until all of it is healthy."""
         plan = self.nomad.plan(file, inputs)
         try:
@@ -49,8 +50,14 @@ class Rollout:
             # From here on the job's name is known, and whoever takes it back needs it.
             raise Refused(plan.job, str(error)) from error
 
-    def _deploy(self, plan: Plan, file: str, inputs: Sequence[str]) -> Outcome:
+    def _deploy(self, plan: Plan, file: str, inputs: Sequence[str]) -> Ended:
         before = self.nomad.job(plan.job)
+        if before is None and plan.index:
+            raise Refused(
+                plan.job,
+                "Nomad has this job, but not in the namespace that is asked. Where a file names its namespace, name the same"
+                " with service_deploy_namespace. Nothing was done.",
+            )
         current = self._deployment_of(before) if before else None
         if before and current and current.is_open():
             if not plan.changed and current.awaits_promotion():
@@ -66,19 +73,19 @@ class Rollout:
             raise Refused(plan.job, f"no room for this version, so it was not registered. {plan.unplaceable}")
         runs = before.version if before else None
         if not plan.changed:
-            return Outcome("unchanged", False, plan.job, runs, f"{plan.job}: nothing to change")
+            return done("unchanged", False, plan.job, runs, f"{plan.job}: nothing to change")
         if self.check:
-            return Outcome("planned", True, plan.job, runs, f"{plan.job}: would change", plan.diff)
+            return done("planned", True, plan.job, runs, f"{plan.job}: would change", plan.diff)
         return replace(self._register(plan, file, inputs), diff=plan.diff)
 
-    def promote(self, job: str) -> Outcome:
+    def promote(self, job: str) -> Ended:
         """Promotes the canaries of the job's open deployment and waits for the rest."""
         registered = self._job(job)
         version, deployment = registered.version, self._deployment_of(registered)
         if deployment is None:
             raise Refused(job, f"version {version} has no deployment, so there is nothing to promote")
         if deployment.status == "successful":
-            return Outcome("unchanged", False, job, version, f"{job}: version {version} is promoted already")
+            return done("unchanged", False, job, version, f"{job}: version {version} is promoted already")
         if not deployment.is_open():
             raise Refused(
                 job,
@@ -92,20 +99,20 @@ class Rollout:
                 f"{self._events(registered)}",
             )
         if self.check:
-            return Outcome("planned", True, job, version, f"{job}: would promote version {version}")
+            return done("planned", True, job, version, f"{job}: would promote version {version}")
         if deployment.awaits_promotion():
             self._promote(deployment)
         return self._follow(registered, None)
 
-    def rollback(self, job: str, to_version: int | None, unfinished_only: bool) -> Outcome:
+    def rollback(self, job: str, to_version: int | None, unfinished_only: bool) -> Ended:
         """Ends what is under way, or goes back to `to_version`, or to the newest stable version before what runs."""
         if unfinished_only and not job:
-            return Outcome("unchanged", False, job, None, "nothing was begun, so there is nothing to take back")
+            return done("unchanged", False, job, None, "nothing was begun, so there is nothing to take back")
         registered = self._job(job)
         current = self._deployment_of(registered)
         if unfinished_only and (current is None or current.status == "successful"):
             message = f"{job}: nothing is under way and version {registered.version} stands"
-            return Outcome("unchanged", False, job, registered.version, message)
+            return done("unchanged", False, job, registered.version, message)
         versions = self.nomad.versions(job)
         target = target_of(registered, versions, to_version)
         if target is None:
@@ -113,13 +120,13 @@ class Rollout:
         under_way = current is not None and current.is_open()
         if target.content == registered.content and not registered.stopped and not under_way:
             message = f"{job}: what runs is version {target.version} already"
-            return Outcome("unchanged", False, job, registered.version, message)
+            return done("unchanged", False, job, registered.version, message)
         diff = f"{job}: version {registered.version} -> content of version {target.version}\n"
         if self.check:
             message = f"{job}: would go back to version {target.version}"
-            return Outcome("planned", True, job, registered.version, message, diff)
+            return done("planned", True, job, registered.version, message, diff)
         back = self._go_back(registered, current, target)
-        return Outcome("reverted", True, job, back.version, f"{job}: {went_back(back, target)}", diff)
+        return done("reverted", True, job, back.version, f"{job}: {went_back(back, target)}", diff)
 
     # The steps of the three
 
@@ -133,7 +140,7 @@ class Rollout:
         """The deployment of the registered version; it may come a moment later, or never."""
         return self.nomad.deployment(registered.id, registered.version)
 
-    def _register(self, plan: Plan, file: str, inputs: Sequence[str]) -> Outcome:
+    def _register(self, plan: Plan, file: str, inputs: Sequence[str]) -> Ended:
         try:
             evaluation = self.nomad.register(file, inputs, plan.index)
         except NomadError as error:
@@ -143,7 +150,7 @@ class Rollout:
         registered = self._job(plan.job)
         if evaluation is None or registered.launched_later:
             message = f"{plan.job}: version {registered.version} is registered; Nomad launches it later"
-            return Outcome("deployed", True, plan.job, registered.version, message)
+            return done("deployed", True, plan.job, registered.version, message)
         return self._follow(registered, evaluation)
 
     def _overtaken(self, job: str, words: str) -> str:
@@ -158,14 +165,14 @@ class Rollout:
             f" look at it and deploy again. {words}"
         )
 
-    def _promoted_or_waiting(self, deployment: Deployment, job: str, changed: bool) -> Outcome:
+    def _promoted_or_waiting(self, deployment: Deployment, job: str, changed: bool) -> Ended:
         if self.gate == "auto" and not self.check:
             self._promote(deployment)
             return self._follow(self._job(job), None)
         message = (
             f"{job}: the canaries of version {deployment.version} are healthy and wait to be promoted or taken back"
         )
-        return Outcome("awaiting_promotion", changed, job, deployment.version, message)
+        return done("awaiting_promotion", changed, job, deployment.version, message)
 
     def _promote(self, deployment: Deployment) -> None:
         try:
@@ -175,7 +182,7 @@ class Rollout:
             if "healthy allocations" not in str(error):
                 raise
 
-    def _follow(self, registered: Job, evaluation: str | None) -> Outcome:
+    def _follow(self, registered: Job, evaluation: str | None) -> Ended:
         """Waits for a registered version; a bad end is taken back."""
         job, version, current = registered.id, registered.version, None
         time_left = self.patience.until()
@@ -186,11 +193,11 @@ class Rollout:
                     return self._promoted_or_waiting(current, job, changed=True)
                 self._promote(current)
             elif current and current.status == "successful":
-                return Outcome("deployed", True, job, version, f"{job}: version {version} is deployed")
+                return done("deployed", True, job, version, f"{job}: version {version} is deployed")
             elif current and not current.is_open():
                 raise Refused(job, self._taken_back(registered, current, current.description or current.status))
             elif current is None and evaluation and self._settled(registered, evaluation):
-                return Outcome("deployed", True, job, version, f"{job}: version {version} is running")
+                return done("deployed", True, job, version, f"{job}: version {version} is running")
             self.patience.pause()
         progress = f"; {current.progress()}" if current else ""
         unplaceable = self.nomad.evaluation(evaluation).unplaceable if evaluation else ""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ayatori.mesh.plugins.module_utils.meshctl_events import foresee, read
+from ansible_collections.ayatori.mesh.plugins.module_utils.rollout_options import ROLLOUT, finish, module_of, variables
 
 DOCUMENTATION = r"""
 module: meshctl
@@ -20,48 +20,11 @@ description:
     person needs. Exit code 4 (a person has to agree) is no failure.
   - Runs C(meshctl) where the task runs; delegate it to C(localhost).
 options:
-  action:
-    description: What is wanted.
-    type: str
-    choices: [deploy, promote, rollback]
-    default: deploy
-  file:
-    description: The job file, for C(deploy).
-    type: path
-  vars:
-    description: HCL variables of the job file. Lists and maps are passed as JSON, which HCL reads.
-    type: dict
-    default: {}
-  var_files:
-    description: Files with HCL variables.
-    type: list
-    elements: path
-    default: []
   strategy:
     description: How the version comes; C(rolling) is what the file's update block says.
     type: str
     choices: [rolling, blue-green, canary]
     default: rolling
-  gate:
-    description: C(manual) ends when a person has to agree; C(auto) goes on when the mesh agrees.
-    type: str
-    choices: [auto, manual]
-    default: auto
-  job:
-    description: The whole id of the job, for C(promote) and C(rollback).
-    type: str
-  to_version:
-    description: The version to go back to; -1 leaves that to meshctl.
-    type: int
-    default: -1
-  unfinished_only:
-    description: Take back only a rollout that is under way; what stands stays.
-    type: bool
-    default: false
-  timeout_seconds:
-    description: How long a version may take.
-    type: int
-    default: 900
   nomad_url:
     description: Where Nomad answers.
     type: str
@@ -102,13 +65,7 @@ options:
     description: The C(meshctl) to run.
     type: str
     default: meshctl
-attributes:
-  check_mode:
-    description: Plans and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows what would change in the job.
-    support: full
+extends_documentation_fragment: ayatori.mesh.rollout
 author: Ayatori
 """
 
@@ -141,16 +98,8 @@ version:
 """
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "action": {"type": "str", "choices": ["deploy", "promote", "rollback"], "default": "deploy"},
-    "file": {"type": "path"},
-    "vars": {"type": "dict", "default": {}},
-    "var_files": {"type": "list", "elements": "path", "default": []},
+    **ROLLOUT,
     "strategy": {"type": "str", "choices": ["rolling", "blue-green", "canary"], "default": "rolling"},
-    "gate": {"type": "str", "choices": ["auto", "manual"], "default": "auto"},
-    "job": {"type": "str"},
-    "to_version": {"type": "int", "default": -1},
-    "unfinished_only": {"type": "bool", "default": False},
-    "timeout_seconds": {"type": "int", "default": 900},
     "nomad_url": {"type": "str", "required": True},
     "nomad_token": {"type": "str", "no_log": True},
     "namespace": {"type": "str"},
@@ -188,10 +137,7 @@ def arguments(params: Mapping[str, Any], check: bool) -> list[str]:
         words += ["--strategy", params["strategy"], "--dry-run" if check else "--yes"]
         words += [] if params["lint"] else ["--no-lint"]
         gates += ["manual"] if params["gate"] == "manual" else []
-        for name, value in params["vars"].items():
-            words += ["--var", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-        for file in params["var_files"]:
-            words += ["--var-file", file]
+        words += variables(params, "--var", "--var-file")
     if action == "rollback":
         words += ["--yes", *(["--to-version", str(params["to_version"])] if params["to_version"] >= 0 else [])]
     return words + (["--gate", ",".join(gates)] if gates else [])
@@ -222,11 +168,7 @@ def api_token_file(module: AnsibleModule) -> str | None:
 
 
 def main() -> None:
-    module = AnsibleModule(
-        ARGUMENTS,
-        supports_check_mode=True,
-        required_if=[("action", "deploy", ["file"]), ("action", "promote", ["job"]), ("action", "rollback", ["job"])],
-    )
+    module = module_of(ARGUMENTS)
     params = {**module.params, "api_token_file": api_token_file(module)}
     executable = module.get_bin_path(params["executable"], required=True)
     told_by_environment = environment(params)
@@ -242,18 +184,7 @@ def main() -> None:
         verdict = foresee(params["action"], params["job"], params["unfinished_only"], module.check_mode, *status)
     if verdict is None:
         verdict = read(*run(arguments(params, module.check_mode)), asked=asked(params))
-    told = {
-        "changed": verdict.changed,
-        "outcome": verdict.outcome,
-        "job": verdict.job or params["job"] or "",
-        "version": verdict.version,
-        "msg": verdict.message,
-    }
-    if verdict.diff:
-        told["diff"] = {"prepared": verdict.diff}
-    if verdict.failed:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    finish(module, verdict)
 
 
 if __name__ == "__main__":

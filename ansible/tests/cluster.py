@@ -29,15 +29,14 @@ PR_SET_PDEATHSIG = 1
 SECRET = "a-token-that-nobody-prints"
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+def free_port() -> int:
+    """A port that is given to nobody else for about a minute. A connection that its listening side closed leaves it in
+    TIME_WAIT, from which only those have it who ask for it by number, and with SO_REUSEADDR, as servers do."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            listener.accept()[0].close()
+    return int(address[1])
 
 
 def until(seconds: float, what: str, look: Callable[[], Any]) -> Any:
@@ -135,6 +134,11 @@ class Cluster:
             self.cli("deployment", "promote", "-detach", newest["ID"])
         return bool(newest["Status"] == "successful")
 
+    def end_deployment(self, job: str) -> None:
+        """Ends what is under way, as a person would who sees no good in it."""
+        newest = json.loads(self.cli("job", "deployments", "-latest", "-json", job))
+        self.cli("deployment", "fail", "-detach", newest["ID"])
+
     def version(self, job: str) -> int:
         raw = json.loads(self.cli("job", "inspect", job))
         return int(raw.get("Job", raw)["Version"])
@@ -192,7 +196,7 @@ def running(command: list[str], log: Path, env: dict[str, str]) -> Iterator[subp
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(15)
+            process.wait(5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -216,7 +220,8 @@ def cluster(folder: Path, need: Need, nodes: int) -> Iterator[Cluster]:
     """Consul and Nomad, ready for jobs."""
     consul_binary = need.part("consul")
     path = nomad_on(folder, need)
-    http, dns, grpc, serf_lan, serf_wan, server, nomad_http, nomad_rpc, nomad_serf = free_ports(9)
+    http, dns, grpc, serf_lan, serf_wan, server = (free_port() for _ in range(6))
+    nomad_http, nomad_rpc, nomad_serf = (free_port() for _ in range(3))
     env = {**os.environ, "PATH": path}
     consul_command = [
         consul_binary, "agent", "-dev", "-bind=127.0.0.1", f"-http-port={http}", f"-dns-port={dns}", f"-grpc-port={grpc}",

@@ -77,7 +77,7 @@ def test_a_failing_version_is_taken_back_and_the_message_says_why_it_failed(plac
     job = f"{way}-broken"
     file = job_file(place.folder, job, canary=1)
     place.run(file)
-    failed = deploy(place, way, file, says="broken", vars={"patience": 8})
+    failed = deploy(place, way, file, says="broken", vars={"patience": 4})
     assert failed.rc == 2, failed.told
     assert "Exit Code: 1" in failed.message, failed.message
     assert "version 2" in failed.message, failed.message
@@ -136,15 +136,26 @@ def test_of_two_playbooks_on_one_job_the_second_is_told_who_holds_it(place, way)
     job = f"{way}-held"
     file = job_file(place.folder, job)
     place.run(file)
-    # It never gets healthy, so it is under way until its deadline.
-    slow = json.dumps({"says": "sleeping", "patience": 25})
+    # It never gets healthy, so it is under way until its deployment is ended.
+    slow = json.dumps({"says": "sleeping"})
     first = place.start("deploy", **OPTIONS[way], service_deploy_file=str(file), service_deploy_vars=slow)
     until(30, "a second version", lambda: place.version(job) == 1)
     second = deploy(place, way, file, says="two")
     assert second.rc == 2, second.told
     held = "held by deployment" if way == "nomad" else "is being deployed by"
     assert held in second.message, second.message
-    assert finish(first).rc == 2
+    # A workflow takes back what its first node began, so this one must not name the other's rollout.
+    assert second.handed_on == {"service_deploy_job": "", "service_deploy_outcome": "failed"}
+    place.end_deployment(job)
+    ended = finish(first)
+    assert (ended.rc, ended.handed_on["service_deploy_job"]) == (2, job), ended.told
+    assert place.answers(job) == {"one"}
+
+
+def test_a_strategy_that_nomad_does_not_know_is_refused_and_nothing_is_handed_on(place):
+    refused = deploy(place, "nomad", place.folder / "any.nomad.hcl", service_deploy_strategy="canary")
+    assert refused.rc == 2 and "set service_deploy_with=meshctl" in refused.message, refused.told
+    assert refused.handed_on == {"service_deploy_job": "", "service_deploy_outcome": "failed"}
 
 
 def test_a_token_is_never_printed(place):

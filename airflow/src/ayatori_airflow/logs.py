@@ -66,6 +66,10 @@ class Stream:
         """As people read it."""
         return f'{self.kind} of task "{self.task}", allocation {self.allocation[:8]} on node "{self.node}"'
 
+    def command(self) -> str:
+        """What shows all of it."""
+        return f"nomad alloc logs {'-stderr ' if self.kind == 'stderr' else ''}-task {self.task} {self.allocation}"
+
     def call(self, offset: int, origin: str = "start") -> Call:
         """A read from an offset on."""
         params = {
@@ -121,6 +125,8 @@ class LogCopy:
         """Whether there is nothing to come back for."""
         before = self.offsets.get(stream.key, 0)
         if sum(self.offsets.values()) >= self._limits.total:
+            if is_final:
+                self._emit(f"--- {stream}: left out, {self._limits.total} bytes are copied; all of it: {stream.command()}")
             return True
         try:
             self._copy(stream, before, is_final)
@@ -154,8 +160,7 @@ class LogCopy:
     def _emit_end(self, stream: Stream) -> None:
         """Says that something is left out, and what comes after it."""
         self._emit(
-            f"--- {stream}: more than {self._limits.stream} bytes, the middle is left out; all of it: "
-            f"nomad alloc logs {'-stderr ' if stream.kind == 'stderr' else ''}-task {stream.task} {stream.allocation}"
+            f"--- {stream}: more than {self._limits.stream} bytes, the middle is left out; all of it: {stream.command()}"
         )
         lines = Lines(self._emit, f"--- {stream}, its last {self._limits.tail} bytes")
         left = self._limits.tail

@@ -70,12 +70,17 @@ def test_a_log_that_just_fits_is_whole(double: NomadDouble, copied: Callable[...
     ]
 
 
-def test_the_total_is_bounded_too(double: NomadDouble, nomad: Nomad) -> None:
+def test_the_total_is_bounded_too_and_what_is_left_out_is_said(double: NomadDouble, nomad: Nomad) -> None:
     other = Stream("a2", "n1", "main", "stdout")
     double.logs = {KEY: b"one\n" * 30, ("a2", "main", "stdout"): b"two\n"}
     lines: list[str] = []
     LogCopy(nomad, lines.append, {}, Limits(total=100), lambda _: None).copy([STREAM, other], is_final=True)
-    assert lines == [TITLE, *["one"] * 30]
+    assert lines == [
+        TITLE,
+        *["one"] * 30,
+        '--- stdout of task "main", allocation a2 on node "n1": left out, 100 bytes are copied; '
+        "all of it: nomad alloc logs -task main a2",
+    ]
 
 
 def test_a_long_line_becomes_several() -> None:

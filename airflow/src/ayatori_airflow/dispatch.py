@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ayatori_airflow.errors import NomadRefused
-from ayatori_airflow.verdict import Ended, Waiting
+from ayatori_airflow.verdict import Waiting
 from ayatori_airflow.wire import Call, job_path
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ayatori_airflow.verdict import Verdict
 
 PAYLOAD_LIMIT = 16 * 1024
+# Under which a task keeps the id of its batch.
+XCOM_BATCH = "nomad_job_id"
 # More batches of one task in one DAG run are not looked for: each is a failed try.
 LOOK_BACK = 50
 # Nomad answers 500 for everything; these are wrong requests (nomad/job_endpoint.go, Dispatch).
@@ -153,11 +155,14 @@ def decide(children: Sequence[Child], base: int) -> Attach | Dispatch:
     if not children:
         return Dispatch(base + 1)
     latest = max(children, key=lambda one: one.number)
-    if latest.number > base and not latest.job.is_stopped and _is_good(latest.verdict):
+    if latest.number > base and _is_good(latest):
         return Attach(latest)
     alive = tuple(child.job.id for child in children if child.job.status != "dead")
     return Dispatch(max(latest.number, base) + 1, alive)
 
 
-def _is_good(verdict: Verdict) -> bool:
-    return isinstance(verdict, Waiting) or (isinstance(verdict, Ended) and verdict.end == "complete")
+def _is_good(child: Child) -> bool:
+    # A batch that was complete stays so when a kill of its task comes late and stops it.
+    if isinstance(child.verdict, Waiting):
+        return not child.job.is_stopped
+    return child.verdict.end == "complete"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
-from ayatori_airflow.dispatch import Request, check
+from ayatori_airflow.dispatch import XCOM_BATCH, Request, check
 from ayatori_airflow.errors import (
     BatchError,
     BatchFailed,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 KEY = "{{ dag.dag_id }}.{{ task.task_id }}.{{ run_id }}.{{ ti.map_index }}"
-XCOM_BATCH = "nomad_job_id"
 # Airflow kills a task 5 s after it asked it to end.
 KILL_PATIENCE = timedelta(seconds=3)
 ENDS: dict[str, type[BatchError]] = {

@@ -54,6 +54,11 @@ def test_a_batch_that_is_being_stopped_is_not_gone_on_with() -> None:
     assert decide([child(1, RUNS, is_stopped=True)], base=0) == Dispatch(2, stop=("c1",))
 
 
+def test_a_batch_that_was_complete_before_it_was_stopped_is_not_run_again() -> None:
+    one = child(1, DONE, is_stopped=True)
+    assert decide([one], base=0) == Attach(one)
+
+
 def test_a_cleared_task_runs_again_though_its_batch_was_complete() -> None:
     assert decide([child(1, DONE)], base=1) == Dispatch(2)
 

@@ -32,10 +32,13 @@ DAGS = Path(__file__).parent / "e2e" / "dags"
 
 
 def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port that is given to nobody else for about a minute. A connection that its listening side closed leaves it in
+    TIME_WAIT, from which only those have it who ask for it by number, and with SO_REUSEADDR, as servers do."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            listener.accept()[0].close()
+    return int(address[1])
 
 
 def until(what: str, true: Callable[[], Any], seconds: float, pause: float = 0.25) -> Any:

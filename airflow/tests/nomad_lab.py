@@ -19,6 +19,8 @@ from airflow_lab import free_port, kill_group, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Its programs have ended by then.
+STOPPED_WITHIN = 5
 ROOT = Path(__file__).parents[2]
 STAND_IN = ROOT / "target" / "debug" / "nomad-stand-in"
 # Programs as they are, on this host; ended with the signal that shells can trap.
@@ -128,7 +130,7 @@ class Nomad:
         self.client.close()
         kill_group(self.process.pid, signal.SIGINT)
         try:
-            self.process.wait(15)
+            self.process.wait(STOPPED_WITHIN)
         except subprocess.TimeoutExpired:
             kill_group(self.process.pid, signal.SIGKILL)
             self.process.wait(5)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from nomad_double import NomadDouble
     from nomad_lab import Nomad, Way
 
+# Scripts of batches. The first runs until it is stopped, and says so; the second until the test opens its gate.
+STOPPABLE = "trap 'echo stopped >>{file}; exit 1' TERM INT; echo run >>{file}; while sleep 0.1; do :; done"
+GATED = "echo run >>{file}; while [ ! -e {file}.go ]; do sleep 0.1; done; echo through"
+
 
 @dataclass
 class Scene:
@@ -72,3 +76,15 @@ class Scene:
         dag, run = self.runs[name]
         prefix = f"{dag}.batch.{run}.-1."
         return [job["DispatchIdempotencyToken"].removeprefix(prefix) for job in self.nomad.children(prefix)]
+
+    def cancel(self, name: str) -> None:
+        """As the UI does when a person marks a task as failed."""
+        dag, run = self.runs[name]
+        body = {"new_state": "failed", "include_downstream": False}
+        self.airflow.call("PATCH", f"/dags/{dag}/dagRuns/{run}/taskInstances/batch", json=body)
+
+    def clear(self, name: str) -> None:
+        """As the UI does when a person clears a task."""
+        dag, run = self.runs[name]
+        body = {"dag_run_id": run, "task_ids": ["batch"], "dry_run": False, "only_failed": False, "reset_dag_runs": True}
+        self.airflow.call("POST", f"/dags/{dag}/clearTaskInstances", json=body)

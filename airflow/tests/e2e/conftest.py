@@ -16,11 +16,9 @@ from airflow_lab import Airflow, until
 from nomad_double import NomadDouble
 from nomad_lab import Nomad, Way, batch_job, program
 from postgres_lab import Postgres
-from scene import Scene
+from scene import GATED, STOPPABLE, Scene
 
 LOCAL = "127.0.0.1"
-STOPPABLE = "trap 'echo stopped >>{file}; exit 1' TERM INT; echo run >>{file}; while sleep 0.1; do :; done"
-GATED = "echo run >>{file}; while [ ! -e {file}.go ]; do sleep 0.1; done; echo through"
 
 
 @pytest.fixture(scope="session")

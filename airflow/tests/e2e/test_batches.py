@@ -117,43 +117,29 @@ def test_a_batch_that_runs_too_long_is_stopped(scene: Scene) -> None:
 def test_cancelling_a_deferred_task_stops_its_batch(scene: Scene) -> None:
     scene.await_lines("cancelled", ["run"])
     scene.await_trigger("cancelled")
-    cancel(scene, "cancelled")
+    scene.cancel("cancelled")
     scene.await_lines("cancelled", ["run", "stopped"])
 
 
 def test_cancelling_a_task_in_its_slot_stops_its_batch(scene: Scene) -> None:
     scene.await_lines("cancelled_in_slot", ["run"])
-    cancel(scene, "cancelled_in_slot")
+    scene.cancel("cancelled_in_slot")
     scene.await_lines("cancelled_in_slot", ["run", "stopped"])
-
-
-def cancel(scene: Scene, name: str) -> None:
-    """As the UI does when a person marks a task as failed."""
-    dag, run = scene.runs[name]
-    body = {"new_state": "failed", "include_downstream": False}
-    scene.airflow.call("PATCH", f"/dags/{dag}/dagRuns/{run}/taskInstances/batch", json=body)
-
-
-def clear(scene: Scene, name: str) -> None:
-    """As the UI does when a person clears a task."""
-    dag, run = scene.runs[name]
-    body = {"dag_run_id": run, "task_ids": ["batch"], "dry_run": False, "only_failed": False, "reset_dag_runs": True}
-    scene.airflow.call("POST", f"/dags/{dag}/clearTaskInstances", json=body)
 
 
 def test_clearing_a_deferred_task_replaces_its_batch(scene: Scene) -> None:
     scene.await_lines("cleared", ["run"])
     scene.await_trigger("cleared")
-    clear(scene, "cleared")
+    scene.clear("cleared")
     scene.await_lines("cleared", ["run", "stopped", "run"])
     assert scene.tokens("cleared") == ["1", "2"]
     scene.await_trigger("cleared", 2)
-    cancel(scene, "cleared")
+    scene.cancel("cleared")
     scene.await_lines("cleared", ["run", "stopped", "run", "stopped"])
 
 
 def test_a_cleared_task_runs_again(scene: Scene) -> None:
-    clear(scene, "good")
+    scene.clear("good")
     scene.await_lines("good", ["run", "run"])
     assert scene.end("good", "success")["try_number"] == 2
     assert scene.tokens("good") == ["1", "2"]

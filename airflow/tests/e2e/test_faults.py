@@ -7,9 +7,14 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from airflow_lab import until
+from scene import STOPPABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from scene import Scene
 
 
@@ -59,6 +64,30 @@ def test_a_triggerer_that_is_killed_loses_and_repeats_nothing(scene: Scene) -> N
     until("the batch ended", lambda: has_ended(scene, scene.batch("triggerer_killed")), 60)
     scene.airflow.start_one("triggerer")
     ends_well_and_ran_once(scene, "triggerer_killed", tries=1)
+
+
+@pytest.fixture
+def no_triggerer(scene: Scene) -> Iterator[None]:
+    scene.airflow.kill("triggerer")
+    yield
+    scene.airflow.start_one("triggerer")
+
+
+@pytest.mark.usefixtures("no_triggerer")
+def test_a_task_that_no_triggerer_has_taken_up_leaves_no_batch_when_a_person_ends_it(scene: Scene) -> None:
+    for name in ("untaken", "untaken_cleared"):
+        scene.start(name, "plain", STOPPABLE)
+    for name in ("untaken", "untaken_cleared"):
+        scene.await_lines(name, ["run"])
+        scene.end(name, "deferred")
+    scene.cancel("untaken")
+    scene.await_lines("untaken", ["run", "stopped"])
+    scene.clear("untaken_cleared")
+    scene.await_lines("untaken_cleared", ["run", "stopped", "run"])
+    assert scene.tokens("untaken_cleared") == ["1", "2"]
+    scene.end("untaken_cleared", "deferred")
+    scene.cancel("untaken_cleared")
+    scene.await_lines("untaken_cleared", ["run", "stopped", "run", "stopped"])
 
 
 def test_a_scheduler_that_is_killed_with_its_workers_loses_and_repeats_nothing(scene: Scene) -> None:

@@ -6,6 +6,27 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// What Nomad's servers, their Raft library and the connections between them say while a leader changes or a server goes.
+const BROKEN: [&str; 17] = [
+    "leadership lost",
+    "leadership transfer in progress",
+    "node is not the leader",
+    "raft is already shutdown",
+    "timed out enqueuing operation",
+    "not ready to serve consistent reads",
+    "no path to region",
+    "no servers",
+    "failed to get conn",
+    "didn't get connection",
+    "failed to start stream",
+    "session shutdown",
+    "stream closed",
+    "connection refused",
+    "connection reset by peer",
+    "broken pipe",
+    "rpc error: eof",
+];
+
 /// Why a request has no result. Each message names the request and the next step.
 #[derive(Debug, thiserror::Error)]
 pub enum NomadError {
@@ -31,6 +52,16 @@ pub enum NomadError {
         "{request} finds no leader among Nomad's servers ({message}): see `nomad server members`"
     )]
     NoLeader {
+        /// Method and path.
+        request: String,
+        /// Nomad's words.
+        message: String,
+    },
+    /// The servers were changing hands, or one lost sight of the others: it may have been done, or not.
+    #[error(
+        "{request} broke off inside of Nomad ({message}), done or not: see `nomad server members`"
+    )]
+    Unsettled {
         /// Method and path.
         request: String,
         /// Nomad's words.
@@ -123,6 +154,7 @@ impl NomadError {
             Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::NoLeader { .. }
+            | Self::Unsettled { .. }
             | Self::Throttled { .. }
             | Self::Untrusted { .. } => true,
             // A proxy before Nomad says so when there is no Nomad behind it.
@@ -156,6 +188,7 @@ impl NomadError {
             429 => Self::Throttled { request },
             500 if says("enforcing job modify index") => Self::Conflict { request, message },
             500 if says("no cluster leader") => Self::NoLeader { request, message },
+            500 if BROKEN.iter().any(|words| says(words)) => Self::Unsettled { request, message },
             500 if says("permission denied") => Self::Denied { request, message, needs },
             _ if says("acl token not found") => Self::Denied { request, message, needs },
             // Lookups inside of writes are answered with 500, such as a dispatch of a job that is not there.
@@ -181,7 +214,21 @@ mod tests {
         assert_eq!(sorted(500, "No cluster leader"), "NoLeader");
         assert_eq!(sorted(500, "parameterized job not found"), "NotFound");
         assert_eq!(sorted(500, "rpc error: Permission denied"), "Denied");
+        assert_eq!(sorted(500, "rpc error: leadership lost while committing log"), "Unsettled");
+        assert_eq!(sorted(500, "rpc error: EOF"), "Unsettled");
+        let lost = "rpc error: failed to get conn: dial tcp 10.0.0.3:4647: connection refused";
+        assert_eq!(sorted(500, lost), "Unsettled");
         assert_eq!(sorted(500, "1 error occurred: Task group count can't be negative"), "Refused");
+    }
+
+    #[test]
+    fn a_write_that_broke_off_among_the_servers_is_no_refusal() {
+        let error = |body: &str| {
+            NomadError::of_status("POST /v1/jobs".to_owned(), 500, body.as_bytes(), "x")
+        };
+        assert!(error("rpc error: leadership lost while committing log").is_outage());
+        assert!(error("raft is already shutdown").is_outage());
+        assert!(!error("1 error occurred: Missing job datacenters").is_outage());
     }
 
     #[test]

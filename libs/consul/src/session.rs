@@ -6,8 +6,11 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::client::ConsulClient;
 use crate::error::ConsulError;
@@ -86,5 +89,32 @@ impl ConsulClient {
         let request = self.request(Method::PUT, kv_path(key), parameter);
         let body = self.submit(request.body(value.into()), &write_rule(key)).await?;
         Ok(body.starts_with(b"true"))
+    }
+
+    /// As [`Self::lock_key`], and only if the key's modify index is still this (0: only if it does not exist). `false`: it
+    /// is not, or another session holds the key; nothing is written.
+    ///
+    /// # Errors
+    /// As Consul answers.
+    pub async fn lock_key_at(
+        &self,
+        key: &str,
+        value: &[u8],
+        session: &str,
+        index: u64,
+    ) -> Result<bool, ConsulError> {
+        let unchanged = match index {
+            0 => json!({"KV": {"Verb": "check-not-exists", "Key": key}}),
+            index => json!({"KV": {"Verb": "check-index", "Key": key, "Index": index}}),
+        };
+        let value = STANDARD.encode(value);
+        let lock = json!({"KV": {"Verb": "lock", "Key": key, "Value": value, "Session": session}});
+        let request = self.request(Method::PUT, ["txn"], None).json(&[unchanged, lock]);
+        match self.submit(request, &write_rule(key)).await {
+            Ok(_) => Ok(true),
+            // One of the two does not hold, so neither is done.
+            Err(ConsulError::Status { status: 409, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }

@@ -83,6 +83,29 @@ async fn keys_are_written_with_check_and_set() {
 }
 
 #[tokio::test]
+async fn a_key_is_taken_only_as_it_was_looked_at() {
+    let Some(consul) = ConsulProcess::start(ConsulOptions::default()).await else { return };
+    let client = consul.client().unwrap();
+    let (key, ttl) = ("mesh/deploys/orders", Duration::from_secs(10));
+    let first = client.create_session("first", ttl).await.unwrap();
+    let second = client.create_session("second", ttl).await.unwrap();
+    let index = async || {
+        let found = client.get_key(key, Consistency::Consistent).await.unwrap();
+        found.map_or(0, |own| own.modify_index)
+    };
+    assert!(!client.lock_key_at(key, b"begun", &first, 7).await.unwrap(), "there is none yet");
+    assert!(client.lock_key_at(key, b"begun", &first, 0).await.unwrap());
+    let held = index().await;
+    assert!(!client.lock_key_at(key, b"mine", &second, held).await.unwrap(), "it is held");
+    client.destroy_session(&first).await.unwrap();
+    assert!(!client.lock_key_at(key, b"mine", &second, 0).await.unwrap(), "there is one");
+    assert!(!client.lock_key_at(key, b"mine", &second, held).await.unwrap(), "it has changed");
+    let found = client.get_key(key, Consistency::Consistent).await.unwrap().unwrap();
+    assert_eq!((found.value.as_slice(), found.session), (&b"begun"[..], None));
+    assert!(client.lock_key_at(key, b"mine", &second, index().await).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_key_is_held_by_one_session_and_keeps_its_value_when_the_session_ends() {
     let Some(consul) = ConsulProcess::start(ConsulOptions::default()).await else { return };
     let client = consul.client().unwrap();

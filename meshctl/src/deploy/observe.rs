@@ -1,6 +1,9 @@
 //! What Nomad knows of a job, read into a [`View`]; and the next change of it, awaited.
 //!
-//! **Invariants**: read in an order in which nothing can seem done that is not: what is begun last is read last.
+//! **Invariants**: read in an order in which nothing can seem done that is not. Nomad changes a deployment, the job and the
+//! allocations at one moment; whatever is read later is at least as new. So the job is older than its deployment (a version
+//! that failed is not taken for one that somebody replaced), and the deployment older than its allocations (one that is
+//! successful has its last instances).
 
 use std::time::Duration;
 
@@ -65,10 +68,6 @@ impl Observer {
                 Err(error) => return Err(error),
             }
         }
-        let allocations = self.nomad.read(&Query::allocations_of(&self.job)).await?;
-        self.indexes.allocations = allocations.index;
-        let deployments = self.nomad.read(&Query::deployments_of(&self.job)).await?;
-        self.indexes.deployments = deployments.index;
         view.job = match self.nomad.read(&Query::job(&self.job)).await {
             Ok(answer) => {
                 self.indexes.job = answer.index;
@@ -80,6 +79,10 @@ impl Observer {
             }
             Err(error) => return Err(error),
         };
+        let deployments = self.nomad.read(&Query::deployments_of(&self.job)).await?;
+        self.indexes.deployments = deployments.index;
+        let allocations = self.nomad.read(&Query::allocations_of(&self.job)).await?;
+        self.indexes.allocations = allocations.index;
         view.allocations = allocations.value;
         view.allocations.sort_by(|left, right| {
             (right.job_version, &left.name, &left.id).cmp(&(
@@ -138,4 +141,81 @@ impl Observer {
 fn next(evaluation: &Evaluation) -> Option<String> {
     let is_over = evaluation.status == "complete";
     (is_over && !evaluation.next.is_empty()).then(|| evaluation.next.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::Router;
+    use axum::extract::State;
+    use axum::http::Uri;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A Nomad that carries out everything at one moment: after the first answer about `before`.
+    async fn turning(before: &'static str, old: fn(&str) -> Value, new: fn(&str) -> Value) -> View {
+        type Turn = (Arc<AtomicBool>, &'static str, fn(&str) -> Value, fn(&str) -> Value);
+        async fn answer(State((is_done, before, old, new)): State<Turn>, uri: Uri) -> String {
+            let what = uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+            let world = if is_done.load(Ordering::SeqCst) { new } else { old };
+            is_done.fetch_or(what == before, Ordering::SeqCst);
+            world(&what).to_string()
+        }
+        consul::testing::install_crypto_provider();
+        let state: Turn = (Arc::default(), before, old, new);
+        let app = Router::new().fallback(answer).with_state(state);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let nomad = NomadClient::new(nomad::NomadConfig::new(url)).unwrap();
+        let mut view = View::default();
+        let mut observer = Observer::new(nomad, "orders".to_owned());
+        tokio::select! {
+            ended = async { axum::serve(listener, app).await } => panic!("{ended:?}"),
+            read = observer.read(&mut view) => read.unwrap(),
+        }
+        view
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_is_successful_has_its_last_instances() {
+        let old = |what: &str| match what {
+            "allocations" => json!([{"ID": "old", "JobVersion": 4, "DesiredStatus": "run"}]),
+            "deployments" => json!([{"ID": "d", "JobVersion": 5, "Status": "running"}]),
+            _ => json!({"ID": "orders", "Version": 5}),
+        };
+        let new = |what: &str| match what {
+            "allocations" => json!([{"ID": "old", "JobVersion": 4, "DesiredStatus": "stop"}]),
+            "deployments" => json!([{"ID": "d", "JobVersion": 5, "Status": "successful"}]),
+            _ => json!({"ID": "orders", "Version": 5}),
+        };
+        for moment in ["orders", "deployments", "allocations"] {
+            let view = turning(moment, old, new).await;
+            let is_done = view.deployments[0].status == "successful";
+            let is_gone = view.allocations[0].desired_status == "stop";
+            assert!(!is_done || is_gone, "done at the answer about {moment}: {view:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_that_nomad_reverted_is_not_taken_for_one_that_somebody_replaced() {
+        let old = |what: &str| match what {
+            "allocations" => json!([]),
+            "deployments" => json!([{"ID": "d", "JobVersion": 5, "Status": "running"}]),
+            _ => json!({"ID": "orders", "Version": 5}),
+        };
+        let new = |what: &str| match what {
+            "allocations" => json!([]),
+            "deployments" => json!([{"ID": "d", "JobVersion": 5, "Status": "failed"}]),
+            _ => json!({"ID": "orders", "Version": 6}),
+        };
+        for moment in ["orders", "deployments", "allocations"] {
+            let view = turning(moment, old, new).await;
+            let is_replaced = view.job.as_ref().map(Job::version) == Some(6);
+            let has_failed = view.deployments[0].status == "failed";
+            assert!(!is_replaced || has_failed, "done at the answer about {moment}: {view:?}");
+        }
+    }
 }

@@ -186,7 +186,7 @@ async fn stop_under_load(envoy: PathBuf, start: Start) -> (LoadReport, Option<i3
 async fn a_stop_under_load_loses_no_request() {
     let Some(envoy) = real_part_or_skip("a_stop_under_load", "envoy") else { return };
     let flags = &["--linger=1s", "--quiet=500ms", "--drain=15s"];
-    let (report, code, said) = stop_under_load(envoy, Start::Wrapped(flags)).await;
+    let (report, code, said) = Box::pin(stop_under_load(envoy, Start::Wrapped(flags))).await;
     println!("{report}\n{said}");
     assert_eq!((report.lost(), code), (0, Some(0)), "{report}\n{said}");
     assert!(report.by_instance["a"] > 150, "{:?}", report.by_instance);
@@ -196,7 +196,7 @@ async fn a_stop_under_load_loses_no_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_stop_of_a_bare_envoy_loses_requests() {
     let Some(envoy) = real_part_or_skip("a_bare_stop_under_load", "envoy") else { return };
-    let (report, ..) = stop_under_load(envoy, Start::Bare).await;
+    let (report, ..) = Box::pin(stop_under_load(envoy, Start::Bare)).await;
     println!("{report}");
     assert!(report.lost() > 0, "{report}");
 }
@@ -227,7 +227,7 @@ async fn what_is_still_under_way_when_the_time_is_over_is_cut_and_counted() {
     let Some(envoy) = real_part_or_skip("what_is_still_under_way", "envoy") else { return };
     let dir = TempDir::new().unwrap();
     let mut callers = JoinSet::new();
-    let mut slow = busy(&envoy, dir.path(), &["--drain=1s"], &mut callers).await;
+    let mut slow = Box::pin(busy(&envoy, dir.path(), &["--drain=1s"], &mut callers)).await;
     let status = slow.process.stop(SOON).await.unwrap();
     assert_eq!(status.code(), Some(1));
     let said = slow.process.tail();
@@ -239,7 +239,7 @@ async fn a_second_signal_ends_it_at_once() {
     let Some(envoy) = real_part_or_skip("a_second_signal", "envoy") else { return };
     let dir = TempDir::new().unwrap();
     let mut callers = JoinSet::new();
-    let mut slow = busy(&envoy, dir.path(), &["--drain=60s"], &mut callers).await;
+    let mut slow = Box::pin(busy(&envoy, dir.path(), &["--drain=60s"], &mut callers)).await;
     slow.process.signal(nix::sys::signal::Signal::SIGTERM).unwrap();
     let stats = slow.stats;
     wait::until("it says that it is not ready", SOON, async || {

@@ -15,16 +15,14 @@
 //! | [`decide`] | the judgement: pure |
 //! | [`drive`], [`observe`], [`probe`], [`evidence`] | asking and doing |
 //! | [`flags`], [`access`] | what is typed, and who is asked |
-//! | [`lock`], [`record`] | one at a time, and going on after a kill |
+//! | [`work`] | what every command about a job begins and ends with |
+//! | [`lock`], [`kept`], [`record`] | one at a time, and going on after a kill |
 //! | [`view`], [`mesh`], [`sli`], [`instance`], [`outcome`] | what is known |
 //! | [`event`], [`report`], [`live`], [`diff`] | what is shown |
 //!
 //! **Invariants**: nothing is submitted that was not shown; after an error the record names what is left.
 
-use std::time::Duration;
-
 use clap::Args;
-use nomad::NomadClient;
 
 use crate::console::Console;
 use crate::failure::Failure;
@@ -37,6 +35,7 @@ pub mod event;
 pub mod evidence;
 pub mod flags;
 pub mod instance;
+pub mod kept;
 pub mod live;
 pub mod lock;
 pub mod mesh;
@@ -50,18 +49,18 @@ pub mod sli;
 pub mod source;
 pub mod strategy;
 pub mod view;
+pub mod work;
 
-use self::drive::{Driver, Limits};
+use self::drive::Limits;
 use self::event::Event;
 use self::flags::{FollowArgs, GateArgs, Reach};
-use self::lock::{Kept, Lock};
 use self::outcome::Outcome;
 use self::preflight::Verdict;
-use self::probe::Probe;
 use self::record::{Asked, Record, State};
 use self::report::Reporter;
 use self::source::JobArgs;
 use self::strategy::Strategy;
+use self::work::Work;
 
 /// Shown below the help of every command about jobs.
 pub const EXIT_CODES: &str = "\
@@ -79,9 +78,11 @@ The whole walk: docs/deploying.md.";
 ///
 /// Shows what would change, submits it with check-and-set, and follows it: new instances healthy, known to every proxy,
 /// the gates passed, promoted, rolled out, the old ones gone from every proxy. When something fails, what ran before
-/// runs again. One deploy per job at a time; killed at any point, the same command goes on where it was.
+/// runs again. One deploy per job at a time; killed at any point, the same command goes on where it was: what was waived
+/// then or is waived now (--gate none, --allow-unconnected, --tolerate) holds nothing up, what was asked for still holds.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed by itself")]
 pub struct DeployArgs {
     #[command(flatten)]
     job: JobArgs,
@@ -89,7 +90,7 @@ pub struct DeployArgs {
     #[arg(long, value_enum, default_value_t)]
     strategy: Strategy,
     /// New instances of each group that go first, with --strategy canary.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     canaries: u64,
     #[command(flatten)]
     gates: GateArgs,
@@ -102,6 +103,9 @@ pub struct DeployArgs {
     /// Submit it although Nomad has no place for all of it now.
     #[arg(long)]
     allow_unplaced: bool,
+    /// Wait for a person's promotion in place of ending with exit code 4.
+    #[arg(long)]
+    wait: bool,
     #[command(flatten)]
     follow: FollowArgs,
     #[command(flatten)]
@@ -127,33 +131,25 @@ async fn deploy(
 ) -> Result<Outcome, Failure> {
     let mut submission = args.job.job(&args.reach.nomad.client()?, report.console()).await?;
     let place = args.reach.nomad.for_job(&mut submission)?;
-    let nomad = place.client()?;
     args.strategy.apply(&mut submission, args.canaries);
     let id = submission.id().to_owned();
     job.clone_from(&id);
-    let consul = args.reach.consul.client()?;
-    let key = place.record_key(&id);
-    let plan = nomad.plan(&submission).await.map_err(|error| access::failure(&error))?;
-    let kept = Kept::read(&consul, &key).await?;
-    let state = preflight::State::read(&nomad, &id).await?;
+    let work = Work::open(&id, &place, &args.reach).await?;
+    let plan = work.nomad.plan(&submission).await.map_err(|error| access::failure(&error))?;
     report.note(&Event::Planned { job: id.clone(), plan: Box::new(plan.clone()) });
     if !report.is_json() {
-        let text = preflight::introduction(args, &submission, &plan, &state);
+        let text = preflight::introduction(args, &submission, &plan, &work.state);
         let tree = diff::tree(&id, &plan, report.console().has_color);
         report.console().print(&format!("{tree}{text}"))?;
     }
+    let asked = (Asked::Deploy, args.job.name());
+    let state = State::Submitting { index: plan.job_modify_index };
     let fresh = Record {
-        job: id.clone(),
-        command: Asked::Deploy,
-        owner: lock::me(),
-        started: report.now(),
-        what: args.job.name(),
         fingerprint: preflight::fingerprint(&submission),
-        before: state.before(),
-        gates: args.gates.gates(),
-        state: State::Submitting { index: plan.job_modify_index },
+        before: work.state.before(),
+        ..work.record(asked, args.gates.gates(), state, report.now())
     };
-    let record = match preflight::judge(args, fresh, kept, &plan, &state, &submission)? {
+    let record = match preflight::judge(args, fresh, &work, &plan, &submission)? {
         Verdict::Nothing(outcome) => return Ok(outcome),
         Verdict::Begin(record) => {
             if !args.yes {
@@ -161,51 +157,10 @@ async fn deploy(
             }
             record
         }
-        Verdict::GoOn(record) => {
-            report.note(&Event::Resumed(Box::new(record.clone())));
-            Record { owner: lock::me(), ..record }
-        }
+        Verdict::GoOn(record) => record,
     };
-    let probe = args.reach.probe()?;
-    preflight::control_planes(&probe, &record, &submission).await?;
-    let limits = args.follow.limits();
-    carry_out(&nomad, probe, (&consul, &key), (record, Some(submission)), limits, report).await
-}
-
-/// Takes the lock, works until it is over, and lets go.
-///
-/// # Errors
-/// When the lock cannot be taken: then nothing was done.
-pub async fn carry_out(
-    nomad: &NomadClient,
-    probe: Probe,
-    (consul, key): (&consul::ConsulClient, &str),
-    work: (Record, Option<nomad::Job>),
-    limits: Limits,
-    report: &mut Reporter<'_, '_>,
-) -> Result<Outcome, Failure> {
-    let lock = Lock::take(consul, key, &work.0, report.now(), limits.max_outage).await?;
-    report.note(&Event::Locked { key: key.to_owned() });
-    let outcome = Driver::new(nomad.clone(), probe, &lock, work, limits, report).run().await;
-    let released = tokio::time::timeout(RELEASE, lock.release(outcome.is_final())).await;
-    if let Ok(Err(failure)) = released {
-        report.note(&Event::Remark(format!("the lock could not be let go: {failure}")));
-    }
-    Ok(outcome)
-}
-
-/// Takes away the record of something that turned out to be over.
-///
-/// # Errors
-/// When somebody works on it, or Consul does not answer.
-pub async fn forget(
-    kept: Option<Kept>,
-    (consul, key): (&consul::ConsulClient, &str),
-    now: u64,
-) -> Result<(), Failure> {
-    let Some(Kept { record, .. }) = kept else { return Ok(()) };
-    let record = Record { owner: lock::me(), ..record };
-    Lock::take(consul, key, &record, now, RELEASE).await?.release(true).await
+    let limits = Limits { awaits_person: args.wait, ..args.follow.limits() };
+    work.carry_out(record, Some(submission), limits, report).await
 }
 
 /// Says how a command ended.
@@ -228,6 +183,3 @@ pub fn conclude(
         }
     }
 }
-
-/// How long letting go of the lock may take: without it the lock ends by itself.
-const RELEASE: Duration = Duration::from_secs(5);

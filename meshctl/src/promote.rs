@@ -5,24 +5,28 @@
 //! **Invariants**: proxies are asked once more before anything is promoted. Where somebody still follows the deploy
 //! (`--wait`), only the yes is given here, and that one goes on.
 
+use std::time::Duration;
+
 use clap::Args;
-use nomad::NomadClient;
 
 use crate::console::Console;
 use crate::deploy::decide::{Patience, Source, Step, decide};
 use crate::deploy::drive::Limits;
 use crate::deploy::event::Event;
 use crate::deploy::flags::{FollowArgs, KnownArgs, Reach};
-use crate::deploy::lock::{self, Kept};
+use crate::deploy::kept::{self, Kept};
 use crate::deploy::observe::Observer;
 use crate::deploy::outcome::Outcome;
-use crate::deploy::preflight::{self, State as Known};
-use crate::deploy::probe::Probe;
-use crate::deploy::record::{Asked, Record, State};
+use crate::deploy::preflight;
+use crate::deploy::record::{Asked, Gates, Record, State};
 use crate::deploy::report::Reporter;
 use crate::deploy::view::{View, needs_promotion, short};
-use crate::deploy::{EXIT_CODES, access, carry_out, conclude};
+use crate::deploy::work::Work;
+use crate::deploy::{EXIT_CODES, access, conclude};
 use crate::failure::Failure;
+
+/// Between questions to control planes.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Promote a job's new instances, and follow the rest of its deploy.
 ///
@@ -51,37 +55,28 @@ pub async fn run(args: PromoteArgs, console: &mut Console<'_>) -> Result<(), Fai
 }
 
 async fn promote(args: &PromoteArgs, report: &mut Reporter<'_, '_>) -> Result<Outcome, Failure> {
-    let PromoteArgs { job, known, follow, reach } = args;
-    let nomad = reach.nomad.client()?;
-    let consul = reach.consul.client()?;
-    let key = reach.nomad.record_key(job);
-    let kept = Kept::read(&consul, &key).await?;
-    let state = Known::read(&nomad, job).await?;
-    let probe = reach.probe()?;
-    let me = lock::me();
-    let record = match &kept {
-        Some(kept) => going_on(kept)?,
-        None => begun_elsewhere(job, known, &state, report)?,
+    let limits = args.follow.limits();
+    let work = Work::open(&args.job, &args.reach.nomad, &args.reach).await?;
+    let me = kept::me();
+    let record = match &work.kept {
+        Some(kept) => going_on(kept, args.known.gates())?,
+        None => begun_elsewhere(&work, args.known.gates(), report.now())?,
     };
-    if let Some(in_force) = &state.job {
-        preflight::control_planes(&probe, &record, in_force).await?;
+    if let Some(kept) = work.kept.as_ref().filter(|own| own.is_held(&me)) {
+        let owner = kept.record.owner.name.clone();
+        if let Some(in_force) = &work.state.job {
+            preflight::control_planes(&work.probe, &record, in_force).await?;
+        }
+        approve(&work, &record, limits, report).await?;
+        return Ok(Outcome::Promoted { owner });
     }
-    if let Some(kept) = &kept
-        && kept.session.is_some()
-        && !kept.is_orphaned(&me)
-    {
-        approve(&nomad, &probe, &record, follow.limits(), report).await?;
-        return Ok(Outcome::Promoted { owner: kept.record.owner.name.clone() });
-    }
-    let record = Record { owner: me, ..record };
-    report.note(&Event::Resumed(Box::new(record.clone())));
-    let limits = follow.limits();
-    carry_out(&nomad, probe, (&consul, &key), (record, None), limits, report).await
+    work.carry_out(Record { owner: me, ..record }, None, limits, report).await
 }
 
 /// A deploy of ours that waits.
-fn going_on(kept: &Kept) -> Result<Record, Failure> {
-    let record = kept.record.clone();
+fn going_on(kept: &Kept, now: Gates) -> Result<Record, Failure> {
+    let gates = kept.record.gates.clone().continued(now);
+    let record = Record { gates, ..kept.record.clone() };
     match record.state {
         State::AwaitingPromotion { version, .. } | State::Promoting { version } => {
             Ok(Record { state: State::Promoting { version }, ..record })
@@ -96,43 +91,33 @@ fn going_on(kept: &Kept) -> Result<Record, Failure> {
 }
 
 /// A deployment that waits and has no record.
-fn begun_elsewhere(
-    job: &str,
-    known: &KnownArgs,
-    state: &Known,
-    report: &Reporter<'_, '_>,
-) -> Result<Record, Failure> {
-    let waiting = state.underway().filter(|own| needs_promotion(own));
+fn begun_elsewhere(work: &Work, gates: Gates, now: u64) -> Result<Record, Failure> {
+    let waiting = work.state.underway().filter(|own| needs_promotion(own));
     let Some(deployment) = waiting else {
         return Err(Failure::Refused(format!(
-            "{job} has no deployment that waits for a promotion: meshctl status {job} shows what there is"
+            "{0} has no deployment that waits for a promotion: meshctl status {0} shows what there is",
+            work.job
         )));
     };
     let version = deployment.job_version;
-    let stable = state.versions.iter().find(|own| own.is_stable() && own.version() != version);
+    let asked = (Asked::Deploy, format!("version {version}"));
+    let before = work.state.stable_before(version);
     Ok(Record {
-        job: job.to_owned(),
-        command: Asked::Deploy,
-        owner: lock::me(),
-        started: report.now(),
-        what: format!("version {version}"),
         fingerprint: String::new(),
-        before: stable.map(nomad::Job::version),
-        gates: known.gates(),
-        state: State::Promoting { version },
+        before,
+        ..work.record(asked, gates, State::Promoting { version }, now)
     })
 }
 
 /// Gives the yes, while somebody else holds the lock and follows.
 async fn approve(
-    nomad: &NomadClient,
-    probe: &Probe,
+    work: &Work,
     record: &Record,
     limits: Limits,
     report: &mut Reporter<'_, '_>,
 ) -> Result<(), Failure> {
     let refused = |error: nomad::NomadError| access::failure(&error);
-    let mut observer = Observer::new(nomad.clone(), record.job.clone());
+    let mut observer = Observer::new(work.nomad.clone(), work.job.clone());
     let mut view = View::default();
     let begun = tokio::time::Instant::now();
     loop {
@@ -142,27 +127,61 @@ async fn approve(
             Patience { elapsed: begun.elapsed(), timeout: limits.timeout, awaits_person: false };
         let mut step = decide(record, &view, patience);
         if let Step::AskMesh(question) = step {
-            let answer = probe.ask(&question, record.gates.allow_unconnected).await;
+            let answer = work.probe.ask(&question, record.gates.allow_unconnected).await;
             view.mesh = Some((question, answer));
             step = decide(record, &view, patience);
         }
-        match step {
-            Step::Promote { deployment } => {
-                nomad.promote(&deployment).await.map_err(refused)?;
+        match answer(record, &view, step) {
+            Answer::Promote(deployment) => {
+                work.nomad.promote(&deployment).await.map_err(refused)?;
                 let object = short(&deployment).to_owned();
                 report.note(&Event::Told { what: "promote", object });
                 return Ok(());
             }
-            Step::Wait { on: Source::Mesh, what } => {
-                report.note(&Event::Waiting { on: "mesh", what });
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            Answer::Promoted => return Ok(()),
+            Answer::NotYet(on, what) => {
+                report.note(&Event::Waiting { on: on.name(), what });
+                match on {
+                    Source::Nomad => observer.changed().await,
+                    Source::Mesh | Source::Sidecars => tokio::time::sleep(PAUSE).await,
+                }
             }
-            Step::Wait { what, .. } => {
-                report.note(&Event::Waiting { on: "nomad", what });
-                observer.changed().await;
+            Answer::Never(why) => {
+                return Err(Failure::Refused(format!(
+                    "{0} is not promoted: {why}; {1} follows it, and meshctl status {0} shows how it ends",
+                    record.job, record.owner.name
+                )));
             }
-            // Promoted by somebody else, failing, or gone: whoever follows it says so.
-            _ => return Ok(()),
         }
     }
 }
+
+/// What a person's yes comes to.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    /// It is given.
+    Promote(String),
+    /// Somebody gave it already.
+    Promoted,
+    /// It comes too early.
+    NotYet(Source, String),
+    /// It comes too late: it fails, or is gone.
+    Never(String),
+}
+
+fn answer(record: &Record, view: &View, step: Step) -> Answer {
+    let deployment = record.state.version().and_then(|version| view.deployment_of(version));
+    let is_promoted = deployment.is_some_and(|own| own.status != "failed" && !needs_promotion(own));
+    match step {
+        Step::Promote { deployment } => Answer::Promote(deployment),
+        Step::Enter(State::Reverting { why, .. })
+        | Step::End(Outcome::Failed { why } | Outcome::HalfWay { why, .. }) => Answer::Never(why),
+        Step::End(Outcome::Deployed { .. }) => Answer::Promoted,
+        _ if is_promoted => Answer::Promoted,
+        Step::Wait { on, what } => Answer::NotYet(on, what),
+        _ => Answer::NotYet(Source::Nomad, "Nomad goes on".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

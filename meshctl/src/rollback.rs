@@ -10,12 +10,13 @@ use nomad::Job;
 use crate::console::Console;
 use crate::deploy::event::Event;
 use crate::deploy::flags::{FollowArgs, KnownArgs, Reach};
-use crate::deploy::lock::{self, Kept};
+use crate::deploy::kept::Kept;
 use crate::deploy::outcome::Outcome;
-use crate::deploy::preflight::{self, State as Known};
+use crate::deploy::preflight::State as Known;
 use crate::deploy::record::{Asked, Record, State};
 use crate::deploy::report::Reporter;
-use crate::deploy::{EXIT_CODES, access, carry_out, conclude, diff, forget};
+use crate::deploy::work::Work;
+use crate::deploy::{EXIT_CODES, access, conclude, diff};
 use crate::failure::Failure;
 
 /// Go back to an older version of a job, and follow it until every proxy knows.
@@ -52,127 +53,88 @@ pub async fn run(args: RollbackArgs, console: &mut Console<'_>) -> Result<(), Fa
 }
 
 async fn roll_back(args: &RollbackArgs, report: &mut Reporter<'_, '_>) -> Result<Outcome, Failure> {
-    let RollbackArgs { job, to_version, yes, known, follow, reach } = args;
-    let nomad = reach.nomad.client()?;
-    let consul = reach.consul.client()?;
-    let key = reach.nomad.record_key(job);
-    let kept = Kept::read(&consul, &key).await?;
-    let state = Known::read(&nomad, job).await?;
-    let Some(in_force) = &state.job else {
-        return Err(Failure::Refused(format!("Nomad knows no job {job}")));
-    };
-    let target = target(job, *to_version, kept.as_ref(), &state)?;
-    let version = in_force.version();
-    let (from, to) = match &target {
-        Target::Version(to) if *to == version && !in_force.is_stopped() => {
-            // What ran before is in force: only the record of what was half-way is left to take away.
-            forget(kept, (&consul, &key), report.now()).await?;
-            return Ok(Outcome::Unchanged { version });
+    let job = &args.job;
+    let work = Work::open(job, &args.reach.nomad, &args.reach).await?;
+    work.must_be_free(report.now())?;
+    let Some(in_force) = &work.state.job else {
+        if work.kept.is_none() {
+            return Err(Failure::Refused(format!("Nomad knows no job {job}")));
         }
-        Target::Version(to) => (version, Some(*to)),
-        Target::Nothing => (version, None),
-        Target::GoOn { from, to } => (*from, *to),
+        // Whatever was begun never reached Nomad, or the job was purged since: only the record is left to take away.
+        work.forget(report.now()).await?;
+        return Ok(Outcome::Stopped { purged: true });
     };
+    let (from, is_stopped) = (in_force.version(), in_force.is_stopped());
+    let to = target(job, args.to_version, work.kept.as_ref(), &work.state)?;
+    if to == Some(from) && !is_stopped {
+        // What ran before is in force: only the record of what was half-way is left to take away.
+        work.forget(report.now()).await?;
+        return Ok(Outcome::Unchanged { version: from });
+    }
     let question = match to {
-        Some(to) => show(job, to, &state, &nomad, report).await?,
+        Some(to) => show(&work, to, report).await?,
         None => format!("Nothing ran before: stop {job}?"),
     };
-    if !*yes {
+    if !args.yes {
         report.console().confirm(&question)?;
     }
-    let record = Record {
-        job: job.clone(),
-        command: Asked::Rollback,
-        owner: lock::me(),
-        started: report.now(),
-        what: to.map_or_else(|| "nothing".to_owned(), |to| format!("version {to}")),
-        fingerprint: format!("rollback {to:?}"),
-        before: Some(version),
-        gates: known.gates(),
-        state: State::Reverting { from, to, why: "a rollback was asked for".to_owned() },
-    };
-    let probe = reach.probe()?;
-    preflight::control_planes(&probe, &record, in_force).await?;
-    if let Some(kept) = kept {
-        report.note(&Event::Resumed(Box::new(kept.record)));
-    }
-    let limits = follow.limits();
-    carry_out(&nomad, probe, (&consul, &key), (record, None), limits, report).await
+    let what = to.map_or_else(|| "nothing".to_owned(), |to| format!("version {to}"));
+    let state = State::Reverting { from, to, why: "a rollback was asked for".to_owned() };
+    let asked = (Asked::Rollback, what);
+    let record = work.record(asked, args.known.gates(), state, report.now());
+    work.carry_out(record, None, args.follow.limits(), report).await
 }
 
-/// Where to.
-enum Target {
-    Version(u64),
-    /// To before the first deploy.
-    Nothing,
-    /// A way back that somebody began.
-    GoOn {
-        from: u64,
-        to: Option<u64>,
-    },
-}
-
+/// Where to: the version asked for, else that before what is half-way, else the last good one; none: before the first.
 fn target(
     job: &str,
     asked: Option<u64>,
     kept: Option<&Kept>,
     state: &Known,
-) -> Result<Target, Failure> {
+) -> Result<Option<u64>, Failure> {
     if let Some(asked) = asked {
-        let versions: Vec<u64> = state.versions.iter().map(Job::version).collect();
-        if versions.contains(&asked) {
-            return Ok(Target::Version(asked));
-        }
-        let kept: Vec<String> = versions.iter().map(ToString::to_string).collect();
-        return Err(Failure::Refused(format!(
-            "Nomad keeps no version {asked} of {job}, only {}",
-            kept.join(", ")
-        )));
+        let is_stop = |own: &Job| own.is_stopped();
+        return match state.versions.iter().find(|own| own.version() == asked) {
+            Some(own) if is_stop(own) => Err(Failure::Refused(format!(
+                "version {asked} of {job} is a stop: meshctl stop {job} stops it"
+            ))),
+            Some(_) => Ok(Some(asked)),
+            None => {
+                let kept: Vec<String> =
+                    state.versions.iter().map(|own| own.version().to_string()).collect();
+                Err(Failure::Refused(format!(
+                    "Nomad keeps no version {asked} of {job}, only {}",
+                    kept.join(", ")
+                )))
+            }
+        };
     }
     match kept.map(|own| &own.record) {
-        Some(Record { state: State::Reverting { from, to, .. }, .. }) => {
-            let in_force = state.job.as_ref().map_or(*from, Job::version);
-            let is_over =
-                |own: &nomad::Deployment| matches!(own.status.as_str(), "failed" | "cancelled");
-            let has_failed =
-                in_force != *from && state.deployment_of(in_force).is_some_and(is_over);
-            return Ok(match to {
-                // The way back failed, too: once more, from where it stands.
-                Some(to) if has_failed => Target::Version(*to),
-                to => Target::GoOn { from: *from, to: *to },
-            });
-        }
-        Some(Record { command: Asked::Deploy, before, .. }) => {
-            return Ok(before.map_or(Target::Nothing, Target::Version));
-        }
+        // A way back that somebody began: on to where it was to go, from wherever it stands.
+        Some(Record { state: State::Reverting { to, .. }, .. }) => return Ok(*to),
+        Some(Record { command: Asked::Deploy, before, .. }) => return Ok(*before),
         _ => {}
     }
     let in_force = state.job.as_ref().map_or(0, Job::version);
-    let is_older = |own: &&Job| own.is_stable() && own.version() < in_force;
-    match state.versions.iter().find(is_older) {
-        Some(stable) => Ok(Target::Version(stable.version())),
-        None => Err(Failure::Refused(format!(
+    state.stable_before(in_force).map(Some).ok_or_else(|| {
+        Failure::Refused(format!(
             "Nomad keeps no older version of {job} whose deployment was successful: name one with --to-version (meshctl status {job} lists them)"
-        ))),
-    }
+        ))
+    })
 }
 
 /// Shows the difference to the older version; the question to ask.
-async fn show(
-    job: &str,
-    to: u64,
-    state: &Known,
-    nomad: &nomad::NomadClient,
-    report: &mut Reporter<'_, '_>,
-) -> Result<String, Failure> {
-    let Some(older) = state.versions.iter().find(|own| own.version() == to) else {
-        return Ok(format!("Go back to version {to} of {job}?"));
+async fn show(work: &Work, to: u64, report: &mut Reporter<'_, '_>) -> Result<String, Failure> {
+    let job = &work.job;
+    let question = format!("Go back to version {to} of {job}?");
+    let Some(older) = work.state.versions.iter().find(|own| own.version() == to) else {
+        return Ok(question);
     };
-    let plan = nomad.plan(older).await.map_err(|error| access::failure(&error))?;
+    let plan = work.nomad.plan(older).await.map_err(|error| access::failure(&error))?;
     report.note(&Event::Planned { job: job.to_owned(), plan: Box::new(plan.clone()) });
     if !report.is_json() {
         let has_color = report.console().has_color;
         report.console().print(&diff::tree(job, &plan, has_color))?;
     }
-    Ok(format!("Go back to version {to} of {job}?"))
+    Ok(question)
 }

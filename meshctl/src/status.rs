@@ -16,7 +16,7 @@ use crate::console::{Console, age};
 use crate::deploy::access;
 use crate::deploy::flags::Reach;
 use crate::deploy::instance::Instance;
-use crate::deploy::lock::Kept;
+use crate::deploy::kept::{self, Kept};
 use crate::deploy::preflight::State as Known;
 use crate::deploy::record::Record;
 use crate::deploy::view::{canaries, needs_promotion, progress, short};
@@ -123,7 +123,8 @@ pub async fn run(args: StatusArgs, console: &mut Console<'_>) -> Result<(), Fail
     let Some(in_force) = &state.job else {
         return Err(Failure::Refused(match kept {
             Some(kept) => {
-                format!("Nomad knows no job {job}, but {}", kept.describe(console.unix_seconds()))
+                let how = kept.describe(&kept::me(), console.unix_seconds());
+                format!("Nomad knows no job {job}, but {how}: meshctl rollback {job} ends it")
             }
             None => format!("Nomad knows no job {job}"),
         }));
@@ -148,7 +149,7 @@ pub async fn run(args: StatusArgs, console: &mut Console<'_>) -> Result<(), Fail
         kind: in_force.kind().to_owned(),
         status: if in_force.is_stopped() { "stopped" } else { in_force.status() }.to_owned(),
         version: in_force.version(),
-        locked: kept.as_ref().is_some_and(|own| own.session.is_some()),
+        locked: kept.as_ref().is_some_and(|own| own.is_held(&kept::me())),
         deploy: kept.map(|own| own.record),
         versions: state.versions.iter().take(VERSIONS).map(|own| version(own, &state)).collect(),
         deployment: state.deployment_of(in_force.version()).map(deployment),

@@ -10,23 +10,23 @@
 use clap::Args;
 
 use crate::console::Console;
-use crate::deploy::event::Event;
 use crate::deploy::flags::{FollowArgs, KnownArgs, Reach};
-use crate::deploy::lock::{self, Kept};
 use crate::deploy::outcome::Outcome;
-use crate::deploy::preflight::{self, State as Known};
-use crate::deploy::record::{Asked, Record, State};
+use crate::deploy::record::{Asked, State};
 use crate::deploy::report::Reporter;
-use crate::deploy::{EXIT_CODES, carry_out, conclude, forget, strategy};
+use crate::deploy::work::Work;
+use crate::deploy::{EXIT_CODES, conclude, strategy};
 use crate::failure::Failure;
 
 /// Stop a job, and wait until nothing of it runs and no proxy knows of it.
+///
+/// Nomad deregisters its instances first and lets them answer what they have. A deploy that is half-way is over with it.
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct StopArgs {
     /// The job.
     job: String,
-    /// Let Nomad forget the job and its versions, once nothing of it runs.
+    /// Let Nomad forget the job and its versions, once nothing of it runs: then there is no way back.
     #[arg(long)]
     purge: bool,
     /// Do not ask.
@@ -51,44 +51,24 @@ pub async fn run(args: StopArgs, console: &mut Console<'_>) -> Result<(), Failur
 }
 
 async fn stop(args: &StopArgs, report: &mut Reporter<'_, '_>) -> Result<Outcome, Failure> {
-    let StopArgs { job, yes, known, follow, reach, .. } = args;
-    let purge = args.purge;
-    let nomad = reach.nomad.client()?;
-    let consul = reach.consul.client()?;
-    let key = reach.nomad.record_key(job);
-    let kept = Kept::read(&consul, &key).await?;
-    let state = Known::read(&nomad, job).await?;
-    let is_going_on = kept.as_ref().is_some_and(|own| own.record.command == Asked::Stop);
-    let Some(in_force) = &state.job else {
-        if !is_going_on {
+    let (job, purge) = (&args.job, args.purge);
+    let work = Work::open(job, &args.reach.nomad, &args.reach).await?;
+    work.must_be_free(report.now())?;
+    let Some(in_force) = &work.state.job else {
+        if work.kept.is_none() {
             return Err(Failure::Refused(format!("Nomad knows no job {job}: nothing to stop")));
         }
-        // An earlier stop got that far.
-        forget(kept, (&consul, &key), report.now()).await?;
-        return Ok(Outcome::Stopped { purged: purge });
+        // An earlier command got that far, or never further.
+        work.forget(report.now()).await?;
+        return Ok(Outcome::Stopped { purged: true });
     };
-    let instances = strategy::count(in_force);
-    if !*yes {
+    if !args.yes {
+        let instances = strategy::count(in_force);
         let purge = if purge { " and forget its versions" } else { "" };
-        let question = format!("Stop {job} ({instances} instances){purge}?");
-        report.console().confirm(&question)?;
+        report.console().confirm(&format!("Stop {job} ({instances} instances){purge}?"))?;
     }
-    let record = Record {
-        job: job.clone(),
-        command: Asked::Stop,
-        owner: lock::me(),
-        started: report.now(),
-        what: "a stop".to_owned(),
-        fingerprint: "stop".to_owned(),
-        before: Some(in_force.version()),
-        gates: known.gates(),
-        state: State::Stopping { purge },
-    };
-    let probe = reach.probe()?;
-    preflight::control_planes(&probe, &record, in_force).await?;
-    if let Some(kept) = kept {
-        report.note(&Event::Resumed(Box::new(kept.record)));
-    }
-    let limits = follow.limits();
-    carry_out(&nomad, probe, (&consul, &key), (record, None), limits, report).await
+    let asked = (Asked::Stop, "a stop".to_owned());
+    let state = State::Stopping { purge };
+    let record = work.record(asked, args.known.gates(), state, report.now());
+    work.carry_out(record, None, args.follow.limits(), report).await
 }

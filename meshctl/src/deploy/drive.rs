@@ -62,6 +62,10 @@ pub struct Driver<'r, 'a, 'c> {
     refusals: u32,
     /// What every proxy was last found to know.
     known: Option<Question>,
+    /// By the job's modify index, whether it is what is gone back to.
+    compared: Option<(u64, Option<bool>)>,
+    /// Since the lock may be somebody else's.
+    is_unsure: bool,
 }
 
 impl std::fmt::Debug for Driver<'_, '_, '_> {
@@ -98,6 +102,8 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
             excused: Duration::ZERO,
             refusals: 0,
             known: None,
+            compared: None,
+            is_unsure: false,
         }
     }
 
@@ -145,12 +151,7 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
     /// Observes once and does what follows from it, up to the next wait.
     async fn round(&mut self) -> Result<Option<Outcome>, NomadError> {
         self.observer.read(&mut self.view).await?;
-        self.view.is_in_force = match (&self.record.state, &self.submission) {
-            (State::Submitting { .. }, Some(job)) => {
-                Some(self.nomad.plan(job).await?.diff.is_empty())
-            }
-            _ => None,
-        };
+        self.view.is_in_force = self.is_in_force().await?;
         self.view.mesh = None;
         loop {
             let patience = Patience {
@@ -182,6 +183,30 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
                 step => return self.act(step).await,
             }
         }
+    }
+
+    /// Whether what is in force is what this is about: only Nomad can compare two jobs, by planning one.
+    async fn is_in_force(&mut self) -> Result<Option<bool>, NomadError> {
+        let to = match (&self.record.state, &self.submission) {
+            (State::Submitting { .. }, Some(job)) => {
+                return Ok(Some(self.nomad.plan(job).await?.diff.is_empty()));
+            }
+            (State::Reverting { to: Some(to), .. }, _) => *to,
+            _ => return Ok(None),
+        };
+        let Some(index) = self.view.job.as_ref().map(Job::modify_index) else { return Ok(None) };
+        match self.compared {
+            Some((at, is_same)) if at == index => return Ok(is_same),
+            _ => {}
+        }
+        let versions = self.nomad.versions(&self.record.job).await?;
+        let is_same = match versions.iter().find(|own| own.version() == to) {
+            Some(older) => Some(self.nomad.plan(older).await?.diff.is_empty()),
+            // Nomad keeps it no longer.
+            None => None,
+        };
+        self.compared = Some((index, is_same));
+        Ok(is_same)
     }
 
     /// Says once that everybody knows.
@@ -249,14 +274,17 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
     }
 }
 
-/// Comes back when the process is told to stop.
-async fn told_to_stop() {
+/// Comes back when the process is told to stop, or its terminal goes.
+pub(super) async fn told_to_stop() {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
+    let told = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signal) => drop(signal.recv().await),
+        // The system's own way then ends the process: the record stays, and the lock ends by itself.
+        Err(_) => std::future::pending().await,
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+        () = told(SignalKind::interrupt()) => {}
+        () = told(SignalKind::terminate()) => {}
+        () = told(SignalKind::hangup()) => {}
     }
 }

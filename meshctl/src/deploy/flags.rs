@@ -91,15 +91,12 @@ enum Gate {
 /// How long it may take.
 #[derive(Debug, Clone, Args)]
 pub struct FollowArgs {
-    /// How long the whole may take; a deploy that takes longer is reverted.
+    /// How long it may take; a deploy that takes longer is reverted, and a way back or a stop ends with exit code 5.
     #[arg(long, value_name = "TIME", default_value = "15m")]
     timeout: Span,
-    /// How long Nomad and Consul may be away in the middle.
+    /// How long Nomad and Consul may be away in the middle; longer: exit code 5.
     #[arg(long, value_name = "TIME", default_value = "2m")]
     max_outage: Span,
-    /// Wait for a person's promotion in place of ending with exit code 4.
-    #[arg(long)]
-    wait: bool,
 }
 
 /// Who is asked.
@@ -131,7 +128,7 @@ impl FollowArgs {
         Limits {
             timeout: self.timeout.as_duration(),
             max_outage: self.max_outage.as_duration(),
-            awaits_person: self.wait,
+            awaits_person: false,
         }
     }
 }

@@ -2,38 +2,26 @@
 //!
 //! In: a [`Record`]. Out: a [`Lock`] that writes it and is renewed while it works, or who holds it and since when.
 //!
-//! **Invariants**: a record is written by the holder alone. The lock ends with its owner, the record does not: it goes
-//! when the deploy is over. An owner of this host that is dead is seen to be; any other is believed for up to 30 s.
+//! **Invariants**: a record is written by the holder alone, over nothing but what was looked at. The lock ends with its
+//! owner, the record does not: it goes when the deploy is over. A holder that Consul has not heard of for [`TTL`] may have a
+//! successor and knows it ([`Lock::is_sure`]).
 
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use consul::{Consistency, ConsulClient, ConsulError, ErrorClass};
-use nix::sys::signal::kill;
-use nix::unistd::{Pid, Uid, User};
 use service::ErrorChain;
 use tokio::time::Instant;
 
-use super::record::{Owner, Record};
-use crate::console::age;
+use super::kept::{Kept, overtaken};
+use super::record::Record;
 use crate::failure::Failure;
 use crate::store;
 
 /// How long a silent owner is believed at least; Consul ends the session within twice that.
-const TTL: Duration = Duration::from_secs(15);
+pub(super) const TTL: Duration = Duration::from_secs(15);
 /// Between tries while Consul is away.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// A record as it is kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
-    /// The record.
-    pub record: Record,
-    /// The session that holds it; none: nobody works on it.
-    pub session: Option<String>,
-    index: u64,
-}
 
 /// A held lock.
 #[derive(Debug)]
@@ -42,6 +30,7 @@ pub struct Lock {
     key: String,
     name: String,
     held: Mutex<Held>,
+    ttl: Duration,
     max_outage: Duration,
 }
 
@@ -50,93 +39,61 @@ pub struct Lock {
 struct Held {
     session: String,
     record: Vec<u8>,
+    /// Until when nobody else can have it.
+    sure_until: Instant,
+    /// A session that is to hold it next, where Consul did not say whether it does already.
+    next: Option<String>,
 }
 
-impl Kept {
-    /// The record below `key`.
-    ///
-    /// # Errors
-    /// When Consul does not answer or refuses, or the record is not one of ours.
-    pub async fn read(client: &ConsulClient, key: &str) -> Result<Option<Self>, Failure> {
-        let found = client.get_key(key, Consistency::Consistent).await.map_err(store::failure)?;
-        let Some(found) = found else { return Ok(None) };
-        let record = serde_json::from_slice(&found.value).map_err(|error| {
-            Failure::Refused(format!(
-                "{key} in Consul is no record of a deploy ({error}): use a meshctl of the version that wrote it, or delete the key"
-            ))
-        })?;
-        Ok(Some(Self { record, session: found.session, index: found.modify_index }))
-    }
-
-    /// Whether its holder ran on this host and is gone.
-    pub fn is_orphaned(&self, me: &Owner) -> bool {
-        let owner = &self.record.owner;
-        let Ok(pid) = i32::try_from(owner.pid) else { return false };
-        owner.boot == me.boot
-            && owner.pid != me.pid
-            && kill(Pid::from_raw(pid), None) == Err(nix::errno::Errno::ESRCH)
-    }
-
-    /// Who holds it, since when, for what.
-    pub fn describe(&self, now: u64) -> String {
-        let Record { job, owner, started, what, state, .. } = &self.record;
-        format!(
-            "{job} is being deployed by {} (process {}) since {} ago: {what}, {}",
-            owner.name,
-            owner.pid,
-            age(now.saturating_sub(*started)),
-            state.name().replace('_', " ")
-        )
-    }
-}
-
-impl Kept {
-    /// What somebody is told who comes second.
-    pub fn refusal(&self, now: u64) -> Failure {
-        Failure::Refused(format!(
-            "{}; nothing was done. If that process is gone, its lock ends by itself within {} s",
-            self.describe(now),
-            2 * TTL.as_secs()
-        ))
-    }
+/// Why a lock is not known to be held.
+enum Broken {
+    /// Somebody else may have it.
+    Lost(Failure),
+    /// Consul cannot tell at the moment.
+    Away(ConsulError),
 }
 
 impl Lock {
-    /// Takes the lock and writes the record; a holder that is dead makes room. Consul may be away for `max_outage`
-    /// while it is held.
+    /// Takes the lock and writes the record, if what was kept is still what was `seen`; a holder that is dead makes room.
+    /// Consul may be away for `max_outage` while it is held.
     ///
     /// # Errors
-    /// When somebody else holds it, or Consul does not answer or refuses.
+    /// When somebody else holds it or was at work meanwhile, or Consul does not answer or refuses.
     pub async fn take(
         client: &ConsulClient,
         key: &str,
         record: &Record,
+        seen: Option<&Kept>,
         now: u64,
         max_outage: Duration,
     ) -> Result<Self, Failure> {
-        if let Some(kept) = Kept::read(client, key).await?
-            && let Some(session) = &kept.session
-            && kept.is_orphaned(&record.owner)
-        {
-            client.destroy_session(session).await.map_err(store::failure)?;
+        let (job, me) = (&record.job, &record.owner);
+        let mut kept = Kept::read(client, key).await?;
+        if let Some(kept) = kept.as_ref().filter(|own| own.is_held(me)) {
+            return Err(kept.refusal(me, now));
         }
-        let name = format!("meshctl {}: {}", record.job, record.owner.name);
-        let (client, key) = (client.clone(), key.to_owned());
+        if kept.as_ref().map(|own| &own.record) != seen.map(|own| &own.record) {
+            return Err(overtaken(job, kept.as_ref(), me, now));
+        }
+        if let Some(dead) = kept.as_ref().and_then(|own| own.session.as_ref()) {
+            client.destroy_session(dead).await.map_err(store::failure)?;
+            kept = Kept::read(client, key).await?;
+        }
+        let index = kept.map_or(0, |own| own.index);
+        let name = format!("meshctl {}: {}", record.job, me.name);
+        let (client, key, begun) = (client.clone(), key.to_owned(), Instant::now());
         let session = client.create_session(&name, TTL).await.map_err(store::failure)?;
-        let held = Held { session, record: json(&key, record)? };
-        let outcome = client.lock_key(&key, held.record.clone(), &held.session).await;
+        let text = json(&key, record)?;
+        let outcome = client.lock_key_at(&key, &text, &session, index).await;
         if matches!(outcome, Ok(true)) {
-            return Ok(Self { client, key, name, held: Mutex::new(held), max_outage });
+            let held =
+                Mutex::new(Held { session, record: text, sure_until: begun + TTL, next: None });
+            return Ok(Self { client, key, name, held, ttl: TTL, max_outage });
         }
-        client.destroy_session(&held.session).await.map_err(store::failure)?;
+        client.destroy_session(&session).await.map_err(store::failure)?;
         outcome.map_err(store::failure)?;
-        let holder = Kept::read(&client, &key).await?;
-        let holder =
-            holder.map_or_else(|| "somebody else was faster".to_owned(), |own| own.describe(now));
-        Err(Failure::Refused(format!(
-            "{holder}; nothing was done. If that process is gone, its lock ends by itself within {} s",
-            2 * TTL.as_secs()
-        )))
+        let kept = Kept::read(&client, &key).await?;
+        Err(overtaken(job, kept.as_ref(), me, now))
     }
 
     /// Writes the record, and waits for a Consul that is away.
@@ -147,45 +104,54 @@ impl Lock {
         let record = json(&self.key, record)?;
         let begun = Instant::now();
         loop {
-            let session = self.held().session;
-            match self.client.lock_key(&self.key, record.clone(), &session).await {
+            let (session, at) = (self.held().session, Instant::now());
+            let error = match self.client.lock_key(&self.key, record.clone(), &session).await {
                 Ok(true) => {
-                    self.hold(Held { session, record });
+                    self.hold(session, Some(record), Some(at));
                     return Ok(());
                 }
                 Ok(false) => return Err(self.lost("another session holds it")),
-                Err(ConsulError::Status { status: 500, message, .. })
-                    if message.contains("session") && begun.elapsed() < self.max_outage =>
-                {
-                    self.take_again().await?;
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error)
-                    if error.class() == ErrorClass::Retry && begun.elapsed() < self.max_outage =>
-                {
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(error) => return Err(store::failure(error)),
+                Err(error) if is_about_session(&error) => match self.take_again().await {
+                    Ok(()) => error,
+                    Err(Broken::Lost(failure)) => return Err(failure),
+                    Err(Broken::Away(error)) => error,
+                },
+                Err(error) => error,
+            };
+            if error.class() != ErrorClass::Retry || begun.elapsed() > self.max_outage {
+                return Err(store::failure(error));
             }
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Whether nobody else can have it: Consul has said so not longer ago than a session lives at least.
+    pub fn is_sure(&self) -> bool {
+        Instant::now() < self.held().sure_until
     }
 
     /// Renews it as long as it can be renewed; what comes back is why it is lost.
     pub async fn keep(&self) -> Failure {
-        let mut renewed = Instant::now();
+        let (mut renewed, mut pause) = (Instant::now(), self.ttl / 3);
         loop {
-            tokio::time::sleep(TTL / 3).await;
-            match self.client.renew_session(&self.held().session).await {
-                Ok(true) => renewed = Instant::now(),
-                Ok(false) => match self.take_again().await {
-                    Ok(()) => renewed = Instant::now(),
-                    Err(failure) => return failure,
-                },
-                Err(error) if renewed.elapsed() > self.max_outage.max(TTL) => {
+            tokio::time::sleep(pause).await;
+            let (session, at) = (self.held().session, Instant::now());
+            let outcome = match self.client.renew_session(&session).await {
+                Ok(true) => {
+                    self.hold(session, None, Some(at));
+                    Ok(())
+                }
+                Ok(false) => self.take_again().await,
+                Err(error) => Err(Broken::Away(error)),
+            };
+            pause = self.ttl / 3;
+            match outcome {
+                Ok(()) => renewed = Instant::now(),
+                Err(Broken::Lost(failure)) => return failure,
+                Err(Broken::Away(error)) if renewed.elapsed() > self.max_outage.max(self.ttl) => {
                     return self.lost(&ErrorChain(&error).to_string());
                 }
-                // While Consul is away nobody else can take it either.
-                Err(_) => {}
+                Err(Broken::Away(_)) => pause = pause.min(PAUSE),
             }
         }
     }
@@ -194,48 +160,81 @@ impl Lock {
     ///
     /// # Errors
     /// When Consul does not answer or refuses.
-    pub async fn release(self, forget: bool) -> Result<(), Failure> {
+    pub async fn release(&self, forget: bool) -> Result<(), ConsulError> {
         let session = self.held().session;
         if forget {
-            let kept = Kept::read(&self.client, &self.key).await?;
+            let kept = self.client.get_key(&self.key, Consistency::Consistent).await?;
             if let Some(kept) = kept.filter(|own| own.session.as_ref() == Some(&session)) {
-                let deleted = self.client.delete_key(&self.key, Some(kept.index)).await;
-                deleted.map_err(store::failure)?;
+                self.client.delete_key(&self.key, Some(kept.modify_index)).await?;
             }
         }
-        self.client.destroy_session(&session).await.map_err(store::failure)
+        self.client.destroy_session(&session).await
     }
 
     /// The session has ended without this process: Consul lost it, or nobody renewed it in time. If nobody took the
     /// lock meanwhile it is taken once more.
-    async fn take_again(&self) -> Result<(), Failure> {
-        let Held { session: old, record } = self.held();
-        let kept = Kept::read(&self.client, &self.key).await?;
-        if kept.as_ref().is_some_and(|own| own.session.as_ref() == Some(&old)) {
+    async fn take_again(&self) -> Result<(), Broken> {
+        let Held { session: old, record, next, .. } = self.held();
+        let found = self.client.get_key(&self.key, Consistency::Consistent).await;
+        let found = found.map_err(Broken::Away)?;
+        let holder = found.as_ref().and_then(|own| own.session.as_ref());
+        if holder == Some(&old) {
             // It lives: a server that starts answers before it has read all sessions from its log.
             return Ok(());
         }
-        let is_ours = kept.is_none_or(|own| {
-            own.session.is_none() && json(&self.key, &own.record).is_ok_and(|kept| kept == record)
-        });
-        if !is_ours {
-            return Err(self.lost("its session ended, and somebody else has worked on it since"));
+        if holder.is_some() && holder == next.as_ref() {
+            // An earlier try, whose answer did not come back.
+            self.hold(next.unwrap_or_default(), None, None);
+            return Ok(());
         }
-        let session = self.client.create_session(&self.name, TTL).await.map_err(store::failure)?;
-        let taken = self.client.lock_key(&self.key, record.clone(), &session).await;
-        if !taken.map_err(store::failure)? {
-            return Err(self.lost("its session ended, and another one holds it"));
+        if found.as_ref().is_some_and(|own| own.session.is_some() || own.value != record) {
+            let why = "its session ended, and somebody else has worked on it since";
+            return Err(Broken::Lost(self.lost(why)));
         }
-        self.hold(Held { session, record });
-        Ok(())
+        let at = Instant::now();
+        let session = match next {
+            Some(own) if self.client.renew_session(&own).await.map_err(Broken::Away)? => own,
+            _ => {
+                let made = self.client.create_session(&self.name, self.ttl).await;
+                made.map_err(Broken::Away)?
+            }
+        };
+        let index = found.map_or(0, |own| own.modify_index);
+        match self.client.lock_key_at(&self.key, &record, &session, index).await {
+            Ok(true) => {
+                self.hold(session, None, Some(at));
+                Ok(())
+            }
+            Ok(false) => {
+                let why = "its session ended, and somebody else was faster to take it";
+                Err(Broken::Lost(self.lost(why)))
+            }
+            Err(error) => {
+                self.expect(session);
+                Err(Broken::Away(error))
+            }
+        }
     }
 
     fn held(&self) -> Held {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn hold(&self, held: Held) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    /// The session holds it, and is known to have lived `at` some time; the record, where a new one was written.
+    fn hold(&self, session: String, record: Option<Vec<u8>>, at: Option<Instant>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.session = session;
+        held.next = None;
+        if let Some(at) = at {
+            held.sure_until = at + self.ttl;
+        }
+        if let Some(record) = record {
+            held.record = record;
+        }
+    }
+
+    fn expect(&self, next: String) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).next = Some(next);
     }
 
     fn lost(&self, why: &str) -> Failure {
@@ -246,21 +245,16 @@ impl Lock {
     }
 }
 
+/// Whether a session has ended, in Consul's words: those of its servers' connections speak of other sessions.
+fn is_about_session(error: &ConsulError) -> bool {
+    matches!(error, ConsulError::Status { status: 500, message, .. }
+        if message.contains("session") && !message.contains("session shutdown"))
+}
+
 fn json(key: &str, record: &Record) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec_pretty(record)
         .map_err(|error| Failure::Refused(format!("cannot write {key}: {error}")))
 }
 
-/// This process, as records name it.
-pub fn me() -> Owner {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let user = User::from_uid(Uid::effective()).ok().flatten();
-    let user = user.map_or_else(|| Uid::effective().to_string(), |user| user.name);
-    let namespace = std::fs::read_link(Path::new("/proc/self/ns/pid")).unwrap_or_default();
-    Owner {
-        name: format!("{user}@{}", read("/proc/sys/kernel/hostname")),
-        pid: std::process::id(),
-        boot: format!("{} {}", read("/proc/sys/kernel/random/boot_id"), namespace.display()),
-        meshctl: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -13,13 +13,14 @@ use super::DeployArgs;
 use super::access;
 use super::decide::no_room;
 use super::diff::{Palette, counts};
-use super::lock::Kept;
+use super::kept::Kept;
 use super::mesh;
 use super::outcome::Outcome;
 use super::probe::Probe;
 use super::record::{self, Asked, Record};
 use super::strategy::{self, Strategy};
 use super::view::short;
+use super::work::Work;
 use crate::failure::Failure;
 
 /// The job as Nomad has it.
@@ -77,10 +78,15 @@ impl State {
         let job = self.running()?;
         let has_failed =
             self.deployment_of(job.version()).is_some_and(|own| own.status == "failed");
-        if has_failed && let Some(stable) = self.versions.iter().find(|own| own.is_stable()) {
-            return Some(stable.version());
-        }
-        Some(job.version())
+        let stable = self.stable_before(job.version()).filter(|_| has_failed);
+        Some(stable.unwrap_or_else(|| job.version()))
+    }
+
+    /// The newest version before this one whose deployment was successful. A version that is a stop is none, although
+    /// Nomad marks it as the one that was stopped.
+    pub fn stable_before(&self, version: u64) -> Option<u64> {
+        let is_one = |own: &&Job| own.is_stable() && !own.is_stopped() && own.version() < version;
+        self.versions.iter().find(is_one).map(Job::version)
     }
 
     /// The deployment of the version in force, while it is not over.
@@ -99,17 +105,17 @@ pub fn fingerprint(job: &Job) -> String {
 pub(super) fn judge(
     args: &DeployArgs,
     fresh: Record,
-    kept: Option<Kept>,
+    work: &Work,
     plan: &Plan,
-    state: &State,
     submission: &Job,
 ) -> Result<Verdict, Failure> {
+    let state = &work.state;
     if args.dry_run {
         objections(args, plan, state, submission)?;
         return Ok(Verdict::Nothing(Outcome::Planned { changes: !plan.diff.is_empty() }));
     }
-    if let Some(kept) = kept {
-        return go_on(&fresh, &kept);
+    if let Some(kept) = &work.kept {
+        return go_on(fresh, kept);
     }
     if plan.diff.is_empty() {
         return in_force(fresh, state);
@@ -127,20 +133,17 @@ pub(super) fn judge(
     Ok(Verdict::Begin(fresh))
 }
 
-fn go_on(fresh: &Record, kept: &Kept) -> Result<Verdict, Failure> {
+fn go_on(fresh: Record, kept: &Kept) -> Result<Verdict, Failure> {
     let record = &kept.record;
-    if kept.session.is_some() && !kept.is_orphaned(&fresh.owner) {
-        return Err(kept.refusal(fresh.started));
+    if kept.is_held(&fresh.owner) {
+        return Err(kept.refusal(&fresh.owner, fresh.started));
     }
     if record.command == Asked::Deploy && record.fingerprint == fresh.fingerprint {
-        return Ok(Verdict::GoOn(record.clone()));
+        let gates = record.gates.clone().continued(fresh.gates);
+        return Ok(Verdict::GoOn(Record { owner: fresh.owner, gates, ..record.clone() }));
     }
     let job = &record.job;
-    let what = match record.command {
-        Asked::Deploy => format!("a deploy of {}", record.what),
-        Asked::Rollback => "a rollback".to_owned(),
-        Asked::Stop => "a stop".to_owned(),
-    };
+    let what = record.title();
     Err(Failure::Refused(format!(
         "{job}: {what}, begun by {}, is half-way ({}) and this is another one: finish that one by its own command, or end it with meshctl rollback {job}",
         record.owner.name,
@@ -161,7 +164,7 @@ fn in_force(fresh: Record, state: &State) -> Result<Verdict, Failure> {
             fresh.job, deployment.status_description, fresh.job
         ))),
         _ => {
-            let before = state.versions.iter().find(|own| own.is_stable()).map(Job::version);
+            let before = state.stable_before(version);
             let following = record::State::Following { version, evaluation: String::new() };
             Ok(Verdict::GoOn(Record { before, state: following, ..fresh }))
         }

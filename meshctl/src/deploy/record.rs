@@ -74,6 +74,31 @@ pub struct Gates {
     pub tolerated: usize,
 }
 
+impl Record {
+    /// What it is, for people.
+    pub fn title(&self) -> String {
+        match self.command {
+            Asked::Deploy => format!("a deploy of {}", self.what),
+            Asked::Rollback => format!("a rollback to {}", self.what),
+            Asked::Stop => "a stop".to_owned(),
+        }
+    }
+}
+
+impl Gates {
+    /// As whoever goes on says: what was asked for at first still holds, but for what is waived now.
+    #[must_use]
+    pub fn continued(self, now: Self) -> Self {
+        Self {
+            convergence: self.convergence && now.convergence,
+            allow_unconnected: self.allow_unconnected || now.allow_unconnected,
+            sli: now.sli.or(self.sli),
+            manual: self.manual || now.manual,
+            tolerated: self.tolerated.max(now.tolerated),
+        }
+    }
+}
+
 /// What was last begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -146,6 +171,24 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_goes_on_may_waive_what_holds_it_up_and_forgets_no_gate() {
+        let plain = Gates {
+            convergence: true,
+            allow_unconnected: false,
+            sli: None,
+            manual: false,
+            tolerated: 0,
+        };
+        let careful = Gates { manual: true, ..plain.clone() };
+        assert_eq!(careful.clone().continued(plain.clone()), careful);
+        assert_eq!(plain.clone().continued(careful.clone()), careful);
+        let waived =
+            Gates { convergence: false, allow_unconnected: true, tolerated: 2, ..plain.clone() };
+        assert_eq!(careful.continued(waived.clone()), Gates { manual: true, ..waived.clone() });
+        assert_eq!(waived.clone().continued(plain), waived);
+    }
 
     #[test]
     fn a_record_reads_as_json_with_its_state_by_name() {

@@ -20,6 +20,10 @@ const REFUSALS: u32 = 5;
 impl Driver<'_, '_, '_> {
     /// Changes something in Nomad. What was done already is refused by Nomad, and seen with the next look.
     pub(super) async fn act(&mut self, step: Step) -> Result<Option<Outcome>, NomadError> {
+        if !self.may_act() {
+            tokio::time::sleep(BEAT).await;
+            return Ok(None);
+        }
         let job = self.record.job.clone();
         let (done, what, object) = match step {
             Step::Submit { index } => return self.submit(index).await,
@@ -49,6 +53,19 @@ impl Driver<'_, '_, '_> {
         self.observer.follow(&done.evaluation);
         self.report.note(&Event::Told { what, object: short(&object).to_owned() });
         Ok(None)
+    }
+
+    /// Whether the lock is held beyond doubt; whoever has not heard of Consul for long may have a successor.
+    fn may_act(&mut self) -> bool {
+        let is_sure = self.lock.is_sure();
+        if is_sure == self.is_unsure {
+            self.is_unsure = !is_sure;
+            self.report.note(&Event::Outage(match is_sure {
+                true => "Consul answers again, the lock is held".to_owned(),
+                false => "Consul does not answer: nothing is changed until it says that the lock is still held".to_owned(),
+            }));
+        }
+        is_sure
     }
 
     async fn submit(&mut self, index: u64) -> Result<Option<Outcome>, NomadError> {

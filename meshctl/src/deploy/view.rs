@@ -14,7 +14,7 @@ use super::sli::Sli;
 pub struct View {
     /// The job as it is in force; none: Nomad does not know it.
     pub job: Option<Job>,
-    /// Whether what is in force is what this deploy submits; none: not asked.
+    /// Whether what is in force is what is to be: what is submitted, or gone back to; none: not asked, or not to be known.
     pub is_in_force: Option<bool>,
     /// The evaluation followed.
     pub evaluation: Option<Evaluation>,

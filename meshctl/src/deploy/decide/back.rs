@@ -13,18 +13,32 @@ impl Case<'_> {
     pub(super) fn back(&self, from: u64, to: Option<u64>, why: &str) -> Step {
         let Some(job) = &self.view.job else {
             return match to {
-                None => Step::End(Outcome::Reverted { why: why.to_owned(), version: None }),
+                None => self.nothing_left(why, true),
                 Some(_) => self.failed(format!("{why}; then the job was purged by somebody else")),
             };
         };
-        let Some(to) = to else { return self.back_to_nothing(why) };
+        let Some(to) = to else {
+            return self.vanish().unwrap_or_else(|| self.nothing_left(why, false));
+        };
         // A rollback may begin with a job that was stopped before.
         let is_asked = self.is_rollback() && job.version() == from;
         if job.is_stopped() && !is_asked {
             return self.failed(format!("{why}; then the job was stopped by somebody else"));
         }
-        if job.version() != from {
-            return self.bring_back(job.version(), to, why);
+        let version = job.version();
+        match self.view.is_in_force {
+            Some(true) => return self.bring_back(version, to, why),
+            // Nomad keeps that version no longer: the numbers have to do.
+            None if version != from => return self.bring_back(version, to, why),
+            Some(false) if self.has_reverted(from, version) => {
+                return self.bring_back(version, to, why);
+            }
+            Some(false) if version != from => {
+                return self.failed(format!(
+                    "{why}; then somebody else registered version {version}, which is not what version {to} was: nothing more is done"
+                ));
+            }
+            Some(false) | None => {}
         }
         let unfinished = self.view.deployment_of(from).filter(|own| !own.is_over());
         match unfinished {
@@ -33,13 +47,23 @@ impl Case<'_> {
         }
     }
 
+    /// Whether Nomad itself went back from one version to the next, by its own choice of an older one.
+    fn has_reverted(&self, from: u64, version: u64) -> bool {
+        let says =
+            |own: &Deployment| own.status_description.contains("rolling back to job version");
+        version == from + 1 && self.view.deployment_of(from).is_some_and(says)
+    }
+
     /// Follows the older version, which is now this one.
     fn bring_back(&self, version: u64, to: u64, why: &str) -> Step {
         let half_way = |what: String| {
             Step::End(Outcome::HalfWay {
                 state: "reverting".to_owned(),
                 why: format!("{why}; and going back to version {to} does not end: {what}"),
-                next: format!("look at it with meshctl status {}", self.record.job),
+                next: format!(
+                    "look at it with meshctl status {0}; meshctl rollback {0} waits again, and --to-version goes further back",
+                    self.record.job
+                ),
             })
         };
         let step = match self.view.deployment_of(version) {
@@ -84,12 +108,13 @@ impl Case<'_> {
         )
     }
 
-    /// Nothing ran before: nothing is to run after.
-    fn back_to_nothing(&self, why: &str) -> Step {
-        match self.vanish() {
-            Some(step) => step,
-            None => Step::End(Outcome::Reverted { why: why.to_owned(), version: None }),
-        }
+    /// Nothing ran before, and nothing runs after: for a rollback that is what was asked for.
+    fn nothing_left(&self, why: &str, purged: bool) -> Step {
+        Step::End(if self.is_rollback() {
+            Outcome::Stopped { purged }
+        } else {
+            Outcome::Reverted { why: why.to_owned(), version: None }
+        })
     }
 
     pub(super) fn stopping(&self, purge: bool) -> Step {

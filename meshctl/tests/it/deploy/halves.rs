@@ -92,6 +92,69 @@ async fn told_to_stop_it_says_where_it_is_and_frees_the_lock() {
 }
 
 #[tokio::test]
+async fn a_first_deploy_that_never_reached_nomad_is_ended_by_a_rollback() {
+    let Some(yard) = Yard::plain("never_reached").await else { return };
+    yard.leave_record("submitting", "{\"index\": 0}", None).await;
+    let file = yard.job("b.hcl", &well("one"), 0);
+    yard.deploy(&file, &[])
+        .await
+        .expect(1, &["a deploy of a.hcl", "half-way (submitting)", "meshctl rollback orders"]);
+    yard.run(&["status", "orders"])
+        .await
+        .expect(1, &["half-way (submitting)", "meshctl rollback orders ends it"]);
+    yard.run(&["rollback", "orders", "--yes"]).await.expect(0, &[]);
+    assert!(yard.record().await.is_none());
+    yard.deploy(&file, &[]).await.expect(0, &["orders runs as version 0"]);
+}
+
+#[tokio::test]
+async fn a_first_deploy_that_is_rolled_back_ends_well_with_nothing() {
+    let Some(yard) = Yard::plain("back_to_nothing").await else { return };
+    let file = yard.slow("a.hcl", "one", 0, 8);
+    let child = yard.begin(&file, &[]);
+    yard.until_state("following").await;
+    assert_eq!(end(child, Signal::SIGTERM).await, Some(5));
+    yard.run(&["rollback", "orders", "--yes", "-o", "json"])
+        .await
+        .expect(0, &["\"outcome\":\"stopped\""]);
+    assert!(yard.record().await.is_none());
+    assert_eq!(yard.in_force().await["Stop"], true);
+}
+
+#[tokio::test]
+async fn a_way_back_is_not_taken_for_done_by_what_somebody_else_registered() {
+    let Some(yard) = Yard::plain("not_ours").await else { return };
+    yard.deploy(&yard.job("a.hcl", &well("zero"), 0), &[]).await.expect(0, &[]);
+    yard.deploy(&yard.job("b.hcl", &well("one"), 0), &[]).await.expect(0, &[]);
+    // Somebody was about to go back from 1 to 0, and another one used Nomad alone.
+    let reverting = "{\"from\": 1, \"to\": 0, \"why\": \"it broke\"}";
+    yard.leave_record("reverting", reverting, Some(0)).await;
+    let file = yard.job("a.hcl", &well("two"), 0);
+    let output = yard.nomad.run(&["job", "run", "-detach", &file], DEADLINE).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    yard.run(&["rollback", "orders", "--yes"])
+        .await
+        .expect(0, &["orders runs as version 0 did, which is now version 3"]);
+    assert_eq!(yard.running().await, [3, 3]);
+}
+
+#[tokio::test]
+async fn what_holds_a_deploy_up_can_be_waived_by_whoever_goes_on() {
+    let Some(yard) = Yard::plain("waived").await else { return };
+    yard.deploy(&yard.job("a.hcl", &well("zero"), 1), &[]).await.expect(0, &[]);
+    let file = yard.job("b.hcl", &well("one"), 1);
+    let manual = ["--strategy", "canary", "--gate", "manual"];
+    yard.deploy(&file, &manual).await.expect(4, &[]);
+    let words =
+        ["--strategy", "canary", "--gate", "none", "--allow-unconnected", "--tolerate", "2"];
+    yard.deploy(&file, &words).await.expect(4, &["waits for you"]);
+    let gates = yard.record().await.unwrap()["gates"].clone();
+    let waived = serde_json::json!({"convergence": false, "allow_unconnected": true, "sli": null, "manual": true, "tolerated": 2});
+    assert_eq!(gates, waived);
+    yard.run(&["promote", "orders"]).await.expect(0, &["orders runs as version 1"]);
+}
+
+#[tokio::test]
 async fn nomad_away_in_the_middle_is_awaited_or_left_with_a_name() {
     let options = NomadOptions { durable: true, ..NomadOptions::default() };
     let Some(mut yard) = Yard::open("away", options).await else { return };

@@ -115,10 +115,19 @@ async fn older_versions_come_back_by_name_or_by_being_the_last_good_one() {
         .expect(1, &["keeps no version 9 of orders, only 4, 3, 2, 1, 0"]);
     yard.run(&["rollback", "orders"]).await.expect(1, &["no terminal to ask on"]);
 
+    // What was version 2 is in force under another number: nothing has to be registered for it.
+    yard.deploy(&yard.job("a.hcl", &well("three"), 0), &[]).await.expect(0, &["version 5"]);
+    yard.run(&["rollback", "orders", "--yes", "--to-version", "2"])
+        .await
+        .expect(0, &["orders runs as version 2 did, which is now version 5"]);
+
     yard.run(&["stop", "orders", "--yes"]).await.expect(0, &[]);
+    yard.run(&["rollback", "orders", "--yes", "--to-version", "6"])
+        .await
+        .expect(1, &["version 6 of orders is a stop"]);
     yard.run(&["rollback", "orders", "--yes"])
         .await
-        .expect(0, &["orders runs as version 4 did, which is now version 6"]);
+        .expect(0, &["orders runs as version 5 did, which is now version 7"]);
 }
 
 #[tokio::test]

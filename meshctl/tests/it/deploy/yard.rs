@@ -138,6 +138,20 @@ impl Yard {
         found.map(|own| serde_json::from_slice(&own.value).unwrap())
     }
 
+    /// Leaves the record of a deploy of `a.hcl` whose owner was killed in this state.
+    pub(crate) async fn leave_record(&self, state: &str, fields: &str, before: Option<u64>) {
+        let mut record = serde_json::json!({
+            "job": "orders", "command": "deploy", "started": 0, "what": "a.hcl", "fingerprint": "f", "before": before,
+            "owner": {"name": "alice@build-3", "pid": 1, "boot": "another", "meshctl": "0.1.0"},
+            "gates": {"convergence": true, "allow_unconnected": false, "sli": null, "manual": false, "tolerated": 0},
+            "state": state,
+        });
+        let fields: Value = serde_json::from_str(fields).unwrap();
+        record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let client = ConsulClient::new(ConsulConfig::new(self.consul.url())).unwrap();
+        assert!(client.put_key("mesh/deploys/orders", record.to_string(), None).await.unwrap());
+    }
+
     /// Waits until there is a record.
     pub(crate) async fn until_begun(&self) {
         wait::until("the deploy has begun", DEADLINE, async || {

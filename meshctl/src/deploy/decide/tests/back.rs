@@ -149,14 +149,69 @@ fn the_way_back_ends_where_it_began_and_is_repeated_by_nobody() {
             world(reverting(), |own| {
                 own.job(6).deployment(6, "failed", 0);
             }),
-            "end 5: orders is half-way, reverting: it broke; and going back to version 4 does not end: it is failed; look at it with meshctl status orders",
+            "end 5: orders is half-way, reverting: it broke; and going back to version 4 does not end: it is failed; look at it with meshctl status orders; meshctl rollback orders waits again, and --to-version goes further back",
         ),
         (
             "the revert takes too long: half-way",
             world(reverting(), |own| {
                 own.job(6).deployment(6, "running", 0).late();
             }),
-            "end 5: orders is half-way, reverting: it broke; and going back to version 4 does not end: 0 of 3 instances of the old version are healthy; look at it with meshctl status orders",
+            "end 5: orders is half-way, reverting: it broke; and going back to version 4 does not end: 0 of 3 instances of the old version are healthy; look at it with meshctl status orders; meshctl rollback orders waits again, and --to-version goes further back",
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_in_force_is_compared_with_what_is_gone_back_to() {
+    let brought_back = |own: &mut World, version| {
+        own.job(version).allocations(version, 3).deployment(version, "successful", 0);
+    };
+    hold(vec![
+        (
+            "somebody else registered another version: it is not taken for the old one",
+            world(reverting(), |own| {
+                brought_back(own, 6);
+                own.view.is_in_force = Some(false);
+            }),
+            "end 1: orders: it broke; then somebody else registered version 6, which is not what version 4 was: nothing more is done",
+        ),
+        (
+            "Nomad chose an older one by itself: that is followed, too",
+            world(reverting(), |own| {
+                own.deployment(5, "failed", 1);
+                own.view.deployments[0].status_description =
+                    "Failed due to unhealthy allocations - rolling back to job version 3"
+                        .to_owned();
+                own.job(6).deployment(6, "running", 0);
+                own.view.is_in_force = Some(false);
+            }),
+            "wait for nomad: 0 of 3 instances of the old version are healthy",
+        ),
+        (
+            "a rollback to what is in force already under another number: nothing is registered, proxies are asked",
+            world(reverting(), |own| {
+                own.record.command = Asked::Rollback;
+                brought_back(own, 5);
+                own.view.is_in_force = Some(true);
+            }),
+            "ask: canary , stable v5-0 v5-1 v5-2, absent ",
+        ),
+        (
+            "and they know: done",
+            world(reverting(), |own| {
+                own.record.command = Asked::Rollback;
+                brought_back(own, 5);
+                own.view.is_in_force = Some(true);
+                own.known();
+            }),
+            "end 0: orders runs as version 4 did, which is now version 5",
+        ),
+        (
+            "what is in force is what failed, and is compared: revert",
+            world(reverting(), |own| {
+                own.deployment(5, "failed", 1).view.is_in_force = Some(false);
+            }),
+            "revert from 5 to 4",
         ),
     ]);
 }
@@ -215,6 +270,14 @@ fn where_nothing_ran_before_nothing_runs_after() {
                 own.known();
             }),
             "end 1: orders was not deployed: it broke; nothing ran before, so the job was stopped",
+        ),
+        (
+            "a person asked to go back to nothing: done",
+            world(back(), |own| {
+                stopped(own);
+                own.known().record.command = Asked::Rollback;
+            }),
+            "end 0: orders is stopped",
         ),
     ]);
 }

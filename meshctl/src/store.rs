@@ -83,10 +83,9 @@ impl ConsulArgs {
         let usage = |error: &(dyn std::error::Error + 'static)| {
             Failure::Usage(ErrorChain(error).to_string())
         };
-        let token = service::secret::Secret::load(self.token_file.as_deref(), "CONSUL_HTTP_TOKEN")
-            .map_err(|error| usage(&error))?;
+        let token = Token::given(self.token_file.as_deref(), "CONSUL_HTTP_TOKEN");
         let config = ConsulConfig {
-            token: token.map_or(Token::None, Token::Value),
+            token: token.map_err(|error| usage(&error))?,
             ca_file: self.ca_file.clone(),
             ..ConsulConfig::new(self.address.clone())
         };

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::config::{ConfigError, Consistency, ConsulConfig, Token};
+use crate::config::{ConfigError, Consistency, ConsulConfig};
 use crate::error::ConsulError;
 use crate::query::{Answer, AnswerHeaders, Query, denied, excerpt, parameters};
 use crate::transport::Transport;
@@ -222,24 +222,10 @@ impl ConsulClient {
     }
 
     async fn authorise(&self, request: &mut Request) -> Result<(), ConsulError> {
-        let unusable = |path: &std::path::Path, source| ConsulError::TokenFile {
-            path: path.to_owned(),
-            source,
-        };
-        let (token, path) = match &self.inner.transport.config().token {
-            Token::None => return Ok(()),
-            Token::Value(secret) => (secret.expose().to_owned(), "token".as_ref()),
-            Token::File(path) => {
-                let text = tokio::fs::read_to_string(path).await;
-                (text.map_err(|source| unusable(path, source))?, path.as_path())
-            }
-        };
-        let mut value = reqwest::header::HeaderValue::from_str(token.trim()).map_err(|_| {
-            let kind = std::io::ErrorKind::InvalidData;
-            unusable(path, std::io::Error::new(kind, "a token of one line of ASCII is expected"))
-        })?;
-        value.set_sensitive(true);
-        request.headers_mut().insert("x-consul-token", value);
+        let token = self.inner.transport.config().token.header().await;
+        if let Some(token) = token.map_err(ConsulError::Token)? {
+            request.headers_mut().insert("x-consul-token", token);
+        }
         Ok(())
     }
 

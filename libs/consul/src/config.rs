@@ -7,8 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use service::secret::Secret;
-
+use service::credentials::{ClientCertificate, Token};
 use service::pace::Pace;
 
 /// Where Consul is and how to talk to it.
@@ -102,27 +101,6 @@ impl Default for Limits {
     }
 }
 
-/// A certificate and its key, PEM files.
-#[derive(Debug, Clone)]
-pub struct ClientCertificate {
-    /// The certificate, followed by its chain.
-    pub certificate_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
-}
-
-/// Where the ACL token comes from.
-#[derive(Debug, Clone, Default)]
-pub enum Token {
-    /// Anonymous.
-    #[default]
-    None,
-    /// Given.
-    Value(Secret),
-    /// In a file, read again for each request: a rotated token takes effect with the next one.
-    File(PathBuf),
-}
-
 /// Consul's consistency modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Consistency {
@@ -204,6 +182,8 @@ pub enum ConfigError {
 
 #[cfg(test)]
 mod tests {
+    use service::secret::Secret;
+
     use super::*;
 
     #[test]

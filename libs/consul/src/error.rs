@@ -3,8 +3,9 @@
 //! Out: [`ConsulError`], whose text names the request and the next move, and whose [`ErrorClass`] tells a program how to
 //! go on. Watches act on the class themselves.
 
-use std::path::PathBuf;
 use std::time::Duration;
+
+use service::credentials::TokenError;
 
 /// How a program goes on after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,14 +116,8 @@ pub enum ConsulError {
         problem: String,
     },
     /// The token cannot be had.
-    #[error("the Consul token file {} cannot be used: check its permissions and content", path.display())]
-    TokenFile {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("the Consul token cannot be used")]
+    Token(#[source] TokenError),
     /// No place for one more watch.
     #[error(
         "{request} cannot be watched beside {watches} others: use HTTPS, or raise the client's watch limits"
@@ -158,7 +153,7 @@ impl ConsulError {
             | Self::TooLarge { .. }
             | Self::Malformed { .. }
             | Self::Untrusted { .. }
-            | Self::TokenFile { .. }
+            | Self::Token(_)
             | Self::Setup { .. } => ErrorClass::Retry,
         }
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use service::config::Problems;
-use service::secret::Secret;
+use service::credentials::{ClientCertificate, Token};
 
-use crate::config::{ClientCertificate, Consistency, ConsulConfig, Token};
+use crate::config::{Consistency, ConsulConfig};
 
 /// The environment variable of Consul's token, used when no `token_file` is written.
 const TOKEN_VARIABLE: &str = "CONSUL_HTTP_TOKEN";
@@ -56,17 +56,11 @@ impl RawConsul {
     /// What the client is built from; what is wrong is noted under `consul.…`.
     pub fn resolve(self, problems: &mut Problems) -> ConsulConfig {
         let mut config = ConsulConfig::new(self.address);
-        config.token = match self.token_file {
-            Some(file) => Token::File(file),
-            None => problems
-                .take("consul", Secret::load(None, TOKEN_VARIABLE))
-                .flatten()
-                .map_or(Token::None, Token::Value),
-        };
+        config.token = Token::configured(self.token_file, TOKEN_VARIABLE);
         config.ca_file = problems.readable("consul.ca_file", self.ca_file);
         config.client_certificate = problems
             .certificate("consul", self.cert_file, self.key_file)
-            .map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
+            .map(ClientCertificate::from);
         config.tls_server_name = self.tls_server_name;
         config.consistency = if self.stale { Consistency::Stale } else { Consistency::Default };
         config.wait = Duration::from_secs(self.wait_s.clamp(1, 90));

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::HeaderMap;
 use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::{ConfigError, NomadConfig, Token};
+use crate::config::{ConfigError, NomadConfig};
 use crate::error::NomadError;
 use crate::query::{Answer, Query, judge, next_index};
 
@@ -185,7 +185,8 @@ impl NomadClient {
         needs: &'static str,
         deadline: Duration,
     ) -> Result<Reply, NomadError> {
-        let request = match self.token()? {
+        let token = self.inner.config.token.header().await;
+        let request = match token.map_err(NomadError::Token)? {
             Some(token) => request.header(TOKEN_HEADER, token),
             None => request,
         };
@@ -217,23 +218,6 @@ impl NomadClient {
             return Err(NomadError::of_status(described, status.as_u16(), &body, needs));
         }
         Ok(Reply { request: described, headers, body })
-    }
-
-    fn token(&self) -> Result<Option<HeaderValue>, NomadError> {
-        let broken = |path: PathBuf, source| NomadError::TokenFile { path, source };
-        let (text, path) = match &self.inner.config.token {
-            Token::None => return Ok(None),
-            Token::Value(secret) => (secret.expose().to_owned(), PathBuf::from("(given)")),
-            Token::File(path) => match std::fs::read_to_string(path) {
-                Ok(text) => (text.trim().to_owned(), path.clone()),
-                Err(source) => return Err(broken(path.clone(), source)),
-            },
-        };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            broken(path, std::io::Error::new(std::io::ErrorKind::InvalidData, "no header value"))
-        })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
     }
 }
 

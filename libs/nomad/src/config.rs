@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use service::secret::Secret;
+use service::credentials::{ClientCertificate, Token};
 
 /// Where Nomad is and how to talk to it.
 #[derive(Debug, Clone)]
@@ -47,27 +47,6 @@ impl NomadConfig {
             body_bytes: 64 * 1024 * 1024,
         }
     }
-}
-
-/// A certificate and its key, PEM files.
-#[derive(Debug, Clone)]
-pub struct ClientCertificate {
-    /// The certificate, followed by its chain.
-    pub certificate_file: PathBuf,
-    /// Its private key.
-    pub key_file: PathBuf,
-}
-
-/// Where the ACL token comes from.
-#[derive(Debug, Clone, Default)]
-pub enum Token {
-    /// Anonymous.
-    #[default]
-    None,
-    /// Given.
-    Value(Secret),
-    /// In a file, read again for each request: a rotated token takes effect with the next one.
-    File(PathBuf),
 }
 
 /// A configuration no client can be built from.
@@ -121,6 +100,8 @@ pub enum ConfigError {
 
 #[cfg(test)]
 mod tests {
+    use service::secret::Secret;
+
     use super::*;
 
     #[test]

@@ -3,8 +3,9 @@
 //! Nomad says most things as plain text with status 500, whoever is at fault; the few that a caller must tell apart are
 //! variants here, recognised by the words that were seen from Nomad 1.6.10 and 2.0.5.
 
-use std::path::PathBuf;
 use std::time::Duration;
+
+use service::credentials::TokenError;
 
 /// What Nomad's servers, their Raft library and the connections between them say while a leader changes or a server goes.
 const BROKEN: [&str; 17] = [
@@ -137,14 +138,8 @@ pub enum NomadError {
         problem: String,
     },
     /// The token cannot be had.
-    #[error("the Nomad token file {} cannot be used: check its permissions and content", path.display())]
-    TokenFile {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("the Nomad token cannot be used")]
+    Token(#[source] TokenError),
 }
 
 impl NomadError {
@@ -164,7 +159,7 @@ impl NomadError {
             | Self::Conflict { .. }
             | Self::TooLarge { .. }
             | Self::Malformed { .. }
-            | Self::TokenFile { .. } => false,
+            | Self::Token(_) => false,
         }
     }
 

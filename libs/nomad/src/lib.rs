@@ -33,7 +33,7 @@ mod watch;
 
 pub use allocations::{Allocation, AllocationHealth, CheckResult, TaskEvent, TaskState};
 pub use client::NomadClient;
-pub use config::{ClientCertificate, ConfigError, NomadConfig, Token};
+pub use config::{ConfigError, NomadConfig};
 pub use deployments::{Deployment, GroupDeployment};
 pub use error::NomadError;
 pub use evaluations::{Evaluation, PlacementFailure};
@@ -42,6 +42,7 @@ pub use logs::{LogOrigin, LogRequest, LogStream};
 pub use nodes::{Drain, Node};
 pub use plan::{Diff, FieldDiff, GroupDiff, ObjectDiff, Plan, TaskDiff, UpdateCounts};
 pub use query::{Answer, Query};
+pub use service::credentials::{ClientCertificate, Token};
 pub use services::{ServiceInstance, ServiceListing, ServiceStub};
 pub use settings::RawNomad;
 pub use variables::{Variable, VariableStub};

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use service::config::Problems;
-use service::secret::Secret;
+use service::credentials::{ClientCertificate, Token};
 
-use crate::config::{ClientCertificate, NomadConfig, Token};
+use crate::config::NomadConfig;
 
 /// The environment variable of Nomad's token, used when no `token_file` is written.
 const TOKEN_VARIABLE: &str = "NOMAD_TOKEN";
@@ -54,19 +54,13 @@ impl RawNomad {
     /// What the client is built from; what is wrong is noted under `nomad.…`.
     pub fn resolve(self, problems: &mut Problems) -> NomadConfig {
         let mut config = NomadConfig::new(self.address);
-        config.token = match self.token_file {
-            Some(file) => Token::File(file),
-            None => problems
-                .take("nomad", Secret::load(None, TOKEN_VARIABLE))
-                .flatten()
-                .map_or(Token::None, Token::Value),
-        };
+        config.token = Token::configured(self.token_file, TOKEN_VARIABLE);
         config.namespace = Some(self.namespace);
         config.region = self.region;
         config.ca_file = problems.readable("nomad.ca_file", self.ca_file);
         config.client_certificate = problems
             .certificate("nomad", self.cert_file, self.key_file)
-            .map(|(certificate_file, key_file)| ClientCertificate { certificate_file, key_file });
+            .map(ClientCertificate::from);
         config
     }
 }

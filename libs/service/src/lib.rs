@@ -1,6 +1,6 @@
 //! The process kit: what every long-running program of the mesh needs, in the order in which `main` meets it.
 //!
-//! [`config`] and [`secret`] read what the operator wrote, [`logging`] says what happens, [`tasks`] and [`shutdown`]
+//! [`config`], [`secret`] and [`credentials`] read what the operator wrote, [`logging`] says what happens, [`tasks`] and [`shutdown`]
 //! run the parts and stop them in order, [`admin`] answers health checks and Prometheus, [`backoff`] and [`pace`] say how
 //! often others are asked, and [`ErrorChain`] prints what went wrong.
 //!
@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod backoff;
 pub mod config;
+pub mod credentials;
 mod error_chain;
 pub mod logging;
 pub mod pace;

@@ -52,26 +52,16 @@ impl Secret {
         }
     }
 
-    /// Reads the file when one is configured, else the environment variable; `None` when neither has anything.
-    ///
-    /// # Errors
-    /// When the configured file cannot be used: the variable is no substitute for a broken file.
-    pub fn load(file: Option<&Path>, variable: &str) -> Result<Option<Self>, SecretError> {
-        match file {
-            Some(file) => Self::from_file(file).map(Some),
-            None => Ok(environment(variable).filter(|value| !value.is_empty()).map(Self)),
-        }
-    }
-
     /// The secret itself; for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
+/// What an environment variable holds; `None`: nothing.
 #[expect(clippy::disallowed_methods, reason = "secrets are what the environment is read for")]
-fn environment(variable: &str) -> Option<String> {
-    std::env::var(variable).ok()
+pub(crate) fn environment(variable: &str) -> Option<Secret> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty()).map(Secret)
 }
 
 impl fmt::Debug for Secret {
@@ -95,18 +85,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("token");
         std::fs::write(&file, "s3cret\r\n").unwrap();
-        let secret = Secret::load(Some(&file), "CARGO_PKG_NAME").unwrap().unwrap();
+        let secret = Secret::from_file(&file).unwrap();
         assert_eq!(secret.expose(), "s3cret");
         assert_eq!(format!("{secret:?}"), "***");
     }
 
     #[test]
-    fn the_environment_serves_only_when_no_file_is_configured() {
-        let secret = Secret::load(None, "CARGO_PKG_NAME").unwrap();
-        assert_eq!(secret.as_ref().map(Secret::expose), Some("service"));
-        assert_eq!(Secret::load(None, "NO_SUCH_VARIABLE_HERE").unwrap(), None);
-        let missing = Path::new("/nonexistent/token");
-        let error = Secret::load(Some(missing), "CARGO_PKG_NAME").unwrap_err();
+    fn a_missing_secret_file_is_named() {
+        let error = Secret::from_file(Path::new("/nonexistent/token")).unwrap_err();
         assert!(error.to_string().contains("/nonexistent/token"), "{error}");
     }
 

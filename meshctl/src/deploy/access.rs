@@ -6,7 +6,6 @@ use clap::Args;
 use nomad::{Job, NomadClient, NomadConfig, NomadError, Token};
 use serde_json::Value;
 use service::ErrorChain;
-use service::secret::Secret;
 
 use crate::failure::Failure;
 
@@ -44,10 +43,9 @@ impl NomadArgs {
         let usage = |error: &(dyn std::error::Error + 'static)| {
             Failure::Usage(ErrorChain(error).to_string())
         };
-        let token = Secret::load(self.token_file.as_deref(), "NOMAD_TOKEN");
-        let token = token.map_err(|error| usage(&error))?;
+        let token = Token::given(self.token_file.as_deref(), "NOMAD_TOKEN");
         let config = NomadConfig {
-            token: token.map_or(Token::None, Token::Value),
+            token: token.map_err(|error| usage(&error))?,
             ca_file: self.ca_file.clone(),
             namespace: self.namespace.clone(),
             region: self.region.clone(),

@@ -133,7 +133,7 @@ async fn a_token_file_is_read_for_each_request() {
     soon(client.read(&Query::services(), Consistency::Default)).await.unwrap();
     std::fs::remove_file(&file).unwrap();
     let error = soon(client.read(&Query::services(), Consistency::Default)).await.unwrap_err();
-    assert!(matches!(error, ConsulError::TokenFile { .. }), "{error}");
+    assert!(matches!(error, ConsulError::Token(_)), "{error}");
     config.token = Token::Value(service::secret::Secret::new("three".to_owned()));
     let client = ConsulClient::new(config).unwrap();
     soon(client.read(&Query::services(), Consistency::Default)).await.unwrap();

@@ -3,7 +3,7 @@
 //! In: a [`Record`]. Out: a [`Lock`] that writes it and is renewed while it works, or who holds it and since when.
 //!
 //! **Invariants**: a record is written by the holder alone, over nothing but what was looked at. The lock ends with its
-//! owner, the record does not: it goes when the deploy is over. A holder that Consul has not heard of for [`TTL`] may have a
+//! owner, the record does not: it goes when the deploy is over. A holder that Consul has not heard of for 15 s may have a
 //! successor and knows it ([`Lock::is_sure`]).
 
 use std::sync::{Mutex, PoisonError};

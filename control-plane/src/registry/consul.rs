@@ -10,7 +10,8 @@
 //! - A name stays listed, and its instances published, until an answer that removes them is confirmed (`../guard.rs`,
 //!   `../hold.rs`) by a consistent read while the token is known to see the catalogue (`probe.rs`).
 //! - An error is reported and retried; it never removes anything.
-//! - Nothing waits between Consul's answer and its event.
+//! - Nothing waits between Consul's answer and its event, but for that, and for one consistent read of what differs after
+//!   a failure or with an index that went back: a server that starts tells its past (`documents.rs`).
 //!
 //! Deliberately absent: reading of `mesh_*` meta, health policy, other datacenters, namespaces and peers.
 

@@ -6,7 +6,8 @@
 //!
 //! **Invariants**
 //! - A name is listed while Consul lists it or instances of it are published; its task lives as long.
-//! - A listing that loses more than a third is believed only when confirmed; what it adds is believed at once.
+//! - A listing that loses more than a third is believed only when confirmed; what it adds is believed at once. After a
+//!   failure, or when its index went back, it may be of the past: then names that it adds are read consistently first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(super) struct Catalogue {
     published: Option<Names>,
     services: BTreeMap<Arc<str>, Service>,
     scout: Scout,
+    /// Whether what is listed follows, without a gap, what was read consistently.
+    is_sure: bool,
     failures: Failures,
     hold: Hold,
     doubt: Arc<Notify>,
@@ -80,6 +83,8 @@ impl Catalogue {
             published: None,
             services: BTreeMap::new(),
             scout: Scout::default(),
+            // The token's sight was read consistently, just before.
+            is_sure: true,
             failures: Failures::new(context.outlet.clone(), "consul"),
             hold: context.hold("catalogue".to_owned()),
             doubt: Arc::new(Notify::new()),
@@ -104,6 +109,7 @@ impl Catalogue {
                         listing.set_pace(listing_pace(answer.value.len()));
                     }
                     let went_back = answer.as_ref().is_ok_and(|answer| answer.index < index);
+                    self.is_sure &= answer.is_ok() && !went_back;
                     self.take(answer).await?;
                     if went_back {
                         self.start_anew();
@@ -210,6 +216,7 @@ impl Catalogue {
             self.mode.subscribe(),
             Arc::clone(&dirty),
             self.reports.clone(),
+            self.is_sure,
         );
         let task = self.tasks.spawn(task.run(survey));
         self.services.insert(name, Service { dirty, task, surveyed, has_instances: false });
@@ -289,7 +296,11 @@ impl Catalogue {
                 Ok(())
             }
             Report::Failing { subject, error } => self.set_failing(subject, error).await,
-            Report::Sighted | Report::WentBack => self.set_failing(token, None).await,
+            Report::Sighted => {
+                self.is_sure = true;
+                self.set_failing(token, None).await
+            }
+            Report::WentBack => self.set_failing(token, None).await,
             Report::Blind(reason) => {
                 self.doubt.notify_one();
                 self.set_failing(token, Some(reason)).await

@@ -3,9 +3,15 @@
 //! In: a watch of `PREFIX`. Out: [`RegistryEvent::Documents`] whenever a document's text, or which there are, changes;
 //! the `consul-kv` [`RegistryEvent::Source`].
 //!
-//! **Invariants**: a key with a further `/` is no document (earlier versions live there). All documents at once vanish
-//! only when it is confirmed: Consul lists nothing, with no error, for a token that may read nothing.
-//! A text that is not UTF-8 is passed on with replacement characters, so that its reader can name the bad document.
+//! **Invariants**
+//! - A key with a further `/` is no document (earlier versions live there).
+//! - All documents at once vanish only when it is confirmed: Consul lists nothing, with no error, for a token that may
+//!   read nothing.
+//! - Documents of the past are never published. A server that starts answers while it replays its log, and only a
+//!   consistent read waits until it has done so. What differs in an answer that follows no other, because nothing was
+//!   asked before, asking failed, or the index went back, is therefore read once more, consistently and at once. An
+//!   answer that a blocking query waited for is newer than the one before it, and as good.
+//! - A text that is not UTF-8 is passed on with replacement characters, so that its reader can name the bad document.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +32,8 @@ pub(super) struct Documents {
     context: Arc<Context>,
     restored: watch::Receiver<u64>,
     published: Option<Texts>,
+    /// Whether the watch's answers follow, without a gap, what was read consistently.
+    is_sure: bool,
     /// `None`: nothing was said yet.
     reported: Option<Option<String>>,
     hold: Hold,
@@ -34,7 +42,7 @@ pub(super) struct Documents {
 impl Documents {
     pub(super) fn new(context: Arc<Context>, restored: watch::Receiver<u64>) -> Self {
         let hold = context.hold("documents".to_owned());
-        Self { context, restored, published: None, reported: None, hold }
+        Self { context, restored, published: None, is_sure: false, reported: None, hold }
     }
 
     pub(super) async fn run(mut self) -> Result<(), Ended> {
@@ -46,8 +54,9 @@ impl Documents {
             })
         })?;
         loop {
+            let asked = watch.index();
             tokio::select! {
-                answer = watch.next() => self.take(answer).await?,
+                answer = watch.next() => self.take(answer, asked).await?,
                 () = self.hold.due() => self.confirm().await?,
                 Ok(()) = self.restored.changed() => watch.restart(),
             }
@@ -61,24 +70,32 @@ impl Documents {
     async fn take(
         &mut self,
         answer: Result<Answer<Vec<KeyValue>>, ConsulError>,
+        asked: u64,
     ) -> Result<(), Ended> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return self.report(Some(chain(&error))).await,
         };
         self.report(None).await?;
+        if asked == 0 || answer.index < asked {
+            self.is_sure = false;
+        }
         let texts = texts(answer.value, &self.context.config.documents_prefix);
         match judge_documents(self.published.as_ref(), &texts) {
             Verdict::Unchanged => self.hold.release().await,
-            Verdict::Accept => self.publish(texts).await,
+            Verdict::Accept if self.is_sure => self.publish(texts).await,
+            Verdict::Accept => self.confirm().await,
             Verdict::Confirm(reason) => self.hold.suspect(reason).await,
         }
     }
 
-    /// A single key, unlike a listing, is refused to a token that may not read it.
+    /// Asks the leader, once it has all of its log, and publishes what it says.
     async fn confirm(&mut self) -> Result<(), Ended> {
-        match self.is_gone().await {
-            Ok(Some(texts)) => self.publish(texts).await,
+        match self.read().await {
+            Ok(Some(texts)) => {
+                self.is_sure = true;
+                self.publish(texts).await
+            }
             Ok(None) => {
                 let reason =
                     "Consul lists no document but has one: restore the token's key_prefix rule";
@@ -88,8 +105,9 @@ impl Documents {
         }
     }
 
-    /// What to publish, when the leader says so; `None` when its answers contradict each other.
-    async fn is_gone(&self) -> Result<Option<Texts>, ConsulError> {
+    /// What the leader has; `None` when its answers contradict each other: a single key, unlike a listing, is refused to
+    /// a token that may not read it.
+    async fn read(&self) -> Result<Option<Texts>, ConsulError> {
         let client = &self.context.client;
         let prefix = &self.context.config.documents_prefix;
         let answer = client.read(&self.query(), Consistency::Consistent).await?;

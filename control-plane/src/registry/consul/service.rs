@@ -4,8 +4,9 @@
 //! fields that the mesh uses differ from what was published; reports to the catalogue. One task for each name,
 //! started and ended by the catalogue.
 //!
-//! **Invariants**: published instances are always one whole answer of Consul's; an error changes nothing; a loss, and
-//! whatever differs in an answer whose index went back, is published only when it is confirmed.
+//! **Invariants**: published instances are always one whole answer of Consul's; an error changes nothing; a loss is
+//! published only when it is confirmed. So is what differs in the first answer after a failure or with an index that went
+//! back, which may be of the past (`documents.rs` says why): that is read again at once.
 
 use std::sync::Arc;
 
@@ -61,8 +62,10 @@ pub(super) struct ServiceTask {
     dirty: Arc<Notify>,
     reports: mpsc::Sender<Report>,
     published: Option<Vec<RegisteredInstance>>,
-    /// The index of the newest answer that was believed: what comes with a lower one is of the past.
+    /// The index of the newest answer that was believed: what comes with a lower one may be of the past.
     believed: u64,
+    /// Whether answers follow, without a gap, what was believed.
+    is_sure: bool,
     /// Where its first blocking query goes on from; 0: it asks at once.
     index: u64,
     is_filtered: bool,
@@ -72,12 +75,14 @@ pub(super) struct ServiceTask {
 }
 
 impl ServiceTask {
+    /// `is_sure`: Consul, which lists the name, is known to speak of the present.
     pub(super) fn new(
         context: Arc<Context>,
         name: Arc<str>,
         mode: watch::Receiver<Mode>,
         dirty: Arc<Notify>,
         reports: mpsc::Sender<Report>,
+        is_sure: bool,
     ) -> Self {
         let hold = context.hold(format!("service {name}"));
         let backoff = context.client.backoff();
@@ -89,6 +94,7 @@ impl ServiceTask {
             reports,
             published: None,
             believed: 0,
+            is_sure,
             index: 0,
             is_filtered: false,
             is_failing: false,
@@ -109,6 +115,7 @@ impl ServiceTask {
                 Strategy::Watch => self.follow_watch().await?,
                 Strategy::Sweep => self.follow_sweep().await?,
             }
+            self.is_sure = false;
         }
     }
 
@@ -186,29 +193,25 @@ impl ServiceTask {
             Err(error) => return self.fail(&error).await,
         };
         self.recover().await?;
-        let (is_filtered, index, believed) = (answer.is_filtered, answer.index, self.believed);
+        let (is_filtered, index) = (answer.is_filtered, answer.index);
+        self.is_sure &= index >= self.believed;
         let instances = convert::instances(answer.value);
         match judge_instances(self.published.as_deref(), &instances) {
             Verdict::Confirm(reason) => self.hold.suspect(reason).await,
-            // A server that starts replays its log, and answers meanwhile: instances that ended long ago come back.
-            Verdict::Accept if index < believed => {
-                self.hold
-                    .suspect(format!("Consul's index went back from {believed} to {index}"))
-                    .await
-            }
             Verdict::Unchanged => {
-                self.believed = believed.max(index);
+                self.believed = self.believed.max(index);
                 self.is_filtered = is_filtered;
                 self.hold.release().await
             }
-            Verdict::Accept => {
+            Verdict::Accept if self.is_sure => {
                 self.believed = index;
                 self.publish(instances, is_filtered).await
             }
+            Verdict::Accept => self.confirm().await,
         }
     }
 
-    /// Asks the leader whether the loss is real, and whether the token still sees the catalogue.
+    /// Asks the leader, once it has all of its log, and whether the token still sees the catalogue; publishes what it says.
     async fn confirm(&mut self) -> Result<(), Ended> {
         if let Some(reason) = self.context.probe.refusal().await {
             return self.keep_blind(reason).await;
@@ -226,6 +229,7 @@ impl ServiceTask {
         }
         let is_filtered = answer.is_filtered;
         self.believed = answer.index;
+        self.is_sure = true;
         let instances = convert::instances(answer.value);
         if self.published.as_ref() == Some(&instances) {
             return self.hold.release().await;
@@ -255,6 +259,7 @@ impl ServiceTask {
 
     async fn fail(&mut self, error: &ConsulError) -> Result<(), Ended> {
         self.is_failing = true;
+        self.is_sure = false;
         let subject = Arc::clone(&self.name);
         self.report(Report::Failing { subject, error: Some(chain(error)) }).await
     }

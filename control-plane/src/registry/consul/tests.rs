@@ -18,6 +18,7 @@ mod changes;
 mod confirmation;
 mod faults;
 mod many;
+mod past;
 
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -37,6 +38,7 @@ struct Seen {
     services: BTreeMap<Arc<str>, Vec<RegisteredInstance>>,
     service_events: usize,
     documents: Option<BTreeMap<String, String>>,
+    document_events: Vec<BTreeMap<String, String>>,
     held: BTreeMap<String, String>,
     ever_held: BTreeSet<String>,
     sources: BTreeMap<&'static str, Option<String>>,
@@ -50,7 +52,10 @@ impl Seen {
                 self.service_events += 1;
                 self.services.insert(name, instances);
             }
-            RegistryEvent::Documents(documents) => self.documents = Some(documents),
+            RegistryEvent::Documents(documents) => {
+                self.document_events.push(documents.clone());
+                self.documents = Some(documents);
+            }
             RegistryEvent::Held { subject, reason: Some(reason) } => {
                 self.ever_held.insert(subject.clone());
                 self.held.insert(subject, reason);

@@ -4,11 +4,11 @@ use ::consul::testing::{Call, Reply, ScriptedConsul};
 
 use super::*;
 
-const SERVERS: &str = r#"[{"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "consul", "Service": "consul"}}]"#;
-const WEB: &str = r#"[{"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "web-1", "Service": "web", "Port": 80}}]"#;
+pub(super) const SERVERS: &str = r#"[{"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "consul", "Service": "consul"}}]"#;
+pub(super) const WEB: &str = r#"[{"Node": {"Node": "n", "Address": "10.0.0.1"}, "Service": {"ID": "web-1", "Service": "web", "Port": 80}}]"#;
 
 /// A Consul with one service, whose health answers are scripted; everything else is at rest.
-async fn a_consul_with_web(
+pub(super) async fn a_consul_with_web(
     web: impl Fn(&Call, usize) -> Reply + Send + Sync + 'static,
 ) -> ScriptedConsul {
     ScriptedConsul::start(move |call, nth| match call.path.as_str() {
@@ -22,7 +22,7 @@ async fn a_consul_with_web(
     .unwrap()
 }
 
-fn is_consistent(call: &Call) -> bool {
+pub(super) fn is_consistent(call: &Call) -> bool {
     call.parameters.contains("consistent")
 }
 
@@ -65,27 +65,6 @@ async fn a_loss_is_held_while_the_leader_cannot_be_asked() {
         .until("the loss is applied", |seen| seen.services.get("web").is_some_and(Vec::is_empty))
         .await;
     observer.until("web is released", |seen| seen.held.is_empty()).await;
-    observer.stop().await;
-}
-
-#[tokio::test]
-async fn what_a_starting_server_says_of_the_past_is_never_published() {
-    let past = WEB.replace("web-1", "web-0");
-    let consul = a_consul_with_web(move |call, nth| match (is_consistent(call), nth) {
-        (true, _) | (false, 0) => Reply::json(11, WEB),
-        (false, 1) => Reply::json(5, &past),
-        _ => Reply::hang(),
-    })
-    .await;
-    let mut observer =
-        Observer::start(ConsulConfig::new(consul.url()), ConsulRegistryConfig::default());
-    observer
-        .until("the reason names the indexes", |seen| {
-            seen.held.get("service web").is_some_and(|reason| reason.contains("from 11 to 5"))
-        })
-        .await;
-    observer.until("web is released", |seen| seen.held.is_empty()).await;
-    assert_eq!((observer.seen.ids("web"), observer.seen.service_events), (vec!["web-1"], 1));
     observer.stop().await;
 }
 

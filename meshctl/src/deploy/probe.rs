@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use consul::{Consistency, ConsulClient, Query};
+use consul::{Consistency, ConsulClient, ErrorClass, Query};
 use contract::api::Convergence;
 use futures::future::join_all;
 use reqwest::Client;
@@ -34,8 +34,24 @@ pub struct Probe {
 #[derive(Debug)]
 struct Reading {
     at: Instant,
-    /// By allocation and service.
-    counts: BTreeMap<(String, String), Counts>,
+    counts: ByService,
+}
+
+/// By allocation and service.
+type ByService = BTreeMap<(String, String), Counts>;
+
+/// What the old and the new instances answered between two readings. An old one that is in one of them only is left out:
+/// what it ever answered before says nothing of now. A new one that was not read at first has begun since.
+fn compare(before: &ByService, now: &ByService, is_new: impl Fn(&str) -> bool) -> (Counts, Counts) {
+    let (mut old, mut new) = (Counts::default(), Counts::default());
+    for (who, counts) in now {
+        match (is_new(&who.0), before.get(who)) {
+            (true, before) => new.add(&counts.since(&before.cloned().unwrap_or_default())),
+            (false, Some(before)) => old.add(&counts.since(before)),
+            (false, None) => {}
+        }
+    }
+    (old, new)
 }
 
 impl Probe {
@@ -96,7 +112,7 @@ impl Probe {
     pub async fn measure(&mut self, view: &View, version: u64, rules: &SliRules) -> Sli {
         let counts = match self.read(view).await {
             Ok(counts) => counts,
-            Err(why) => return Sli::Undecided(why),
+            Err(why) => return why,
         };
         if counts.is_empty() {
             return Sli::Undecided(
@@ -108,25 +124,26 @@ impl Probe {
             self.baseline = Some(Reading { at: Instant::now(), counts });
             return Sli::Measuring("the first reading of all sidecars".to_owned());
         };
-        let (mut old, mut new) = (Counts::default(), Counts::default());
-        for (who, now) in &counts {
-            let before = baseline.counts.get(who).cloned().unwrap_or_default();
-            let is_new = view.of_version(version).any(|own| own.id == who.0);
-            let side = if is_new { &mut new } else { &mut old };
-            side.add(&now.since(&before));
-        }
+        let is_new = |id: &str| view.of_version(version).any(|own| own.id == id);
+        let (old, new) = compare(&baseline.counts, &counts, is_new);
         sli::judge(rules, &old, &new, baseline.at.elapsed())
     }
 
-    /// What each sidecar of the job says now.
-    async fn read(&self, view: &View) -> Result<BTreeMap<(String, String), Counts>, String> {
-        let services = view.job.as_ref().map(mesh::services).transpose()?.unwrap_or_default();
+    /// What each sidecar of the job says now, or what that it cannot be known comes to.
+    async fn read(&self, view: &View) -> Result<ByService, Sli> {
+        let services = view.job.as_ref().map(mesh::services).transpose();
+        let services = services.map_err(Sli::Undecided)?.unwrap_or_default();
         let mut asked = Vec::new();
         for service in services {
             let name = service.key.name.to_string();
             let query = Query::health_service(&name);
             let found = self.consul.read(&query, Consistency::Default).await;
-            let found = found.map_err(|error| service::ErrorChain(&error).to_string())?;
+            let found = found.map_err(|error| {
+                let why = service::ErrorChain(&error).to_string();
+                // A Consul that is away for a moment is no reason to ask a person.
+                let is_away = error.class() == ErrorClass::Retry;
+                if is_away { Sli::Measuring(why) } else { Sli::Undecided(why) }
+            })?;
             for entry in found.value {
                 let meta = &entry.service.meta;
                 let allocation = view.allocations.iter().find(|own| {
@@ -156,5 +173,26 @@ impl Probe {
         let text = response.text().await.ok()?;
         let counts = sli::counts(&text, &service);
         Some(((allocation, service), counts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_sidecar_that_was_not_read_at_first_brings_no_history_along() {
+        let series = "envoy_http_downstream_rq_xx{envoy_response_code_class=\"5\",envoy_http_conn_manager_prefix=\"inbound_orders\"}";
+        let errors = |count: u64| sli::counts(&format!("{series} {count}\n"), "orders");
+        let of = |all: &[(&str, u64)]| -> ByService {
+            let one = |(id, count): &(&str, u64)| {
+                (((*id).to_owned(), "orders".to_owned()), errors(*count))
+            };
+            all.iter().map(one).collect()
+        };
+        let before = of(&[("old-1", 10), ("new-1", 1)]);
+        let now = of(&[("old-1", 12), ("old-2", 5_000), ("new-1", 4), ("new-2", 7)]);
+        let (old, new) = compare(&before, &now, |id| id.starts_with("new"));
+        assert_eq!((old, new), (errors(2), errors(10)));
     }
 }

@@ -116,7 +116,8 @@ pub fn question(services: &[MeshService], here: &[&Allocation], gone: &[&Allocat
             key: service.key.clone(),
             canary: ids(here.iter().filter(is_own).filter(is_canary)),
             stable: ids(here.iter().filter(is_own).filter(|own| !is_canary(own))),
-            absent: ids(gone.iter().filter(is_own)),
+            // Of any group: a version may give the service to another one.
+            absent: ids(gone.iter()),
         }
     };
     services.iter().map(ask).collect()
@@ -226,6 +227,25 @@ mod tests {
         let waiting = vec!["proxy b is registered and not connected".to_owned()];
         assert_eq!(join(&answers, false), MeshAnswer::Waiting(waiting));
         assert_eq!(join(&answers, true), MeshAnswer::Converged { dependents: 4 });
+    }
+
+    #[test]
+    fn nobody_may_know_what_is_gone_although_its_group_has_another_name_now() {
+        let key =
+            ServiceKey { system: "trading".parse().unwrap(), name: "orders".parse().unwrap() };
+        let service = MeshService { key, group: "web".to_owned(), marks_canaries: false };
+        let of_group = |id: &str, group: &str| Allocation {
+            id: id.to_owned(),
+            task_group: group.to_owned(),
+            ..Allocation::default()
+        };
+        let (new, other, old) =
+            (of_group("new", "web"), of_group("x", "y"), of_group("old", "app"));
+        let asked = question(&[service], &[&new, &other], &[&old]);
+        assert_eq!(
+            (&asked[0].stable, &asked[0].absent),
+            (&vec!["new".to_owned()], &vec!["old".to_owned()])
+        );
     }
 
     #[test]

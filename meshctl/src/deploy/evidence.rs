@@ -5,6 +5,7 @@
 //! **Invariants**: no evidence is not an error: a log that cannot be read is said to be so.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use nomad::{Allocation, LogOrigin, LogRequest, LogStream, NomadClient};
 use serde::Serialize;
@@ -17,6 +18,8 @@ use super::view::{View, short};
 const LINES: usize = 10;
 /// Bytes from which they are taken.
 const BYTES: u64 = 8 * 1024;
+/// How long a log may take: a way back does not wait for a host that is gone.
+const DEADLINE: Duration = Duration::from_secs(3);
 /// Instances that are looked into.
 const INSTANCES: usize = 2;
 
@@ -106,7 +109,11 @@ async fn log(nomad: &NomadClient, own: &Allocation, task: &str) -> Vec<String> {
     for stream in [LogStream::Stderr, LogStream::Stdout] {
         let request =
             LogRequest { allocation: &own.id, task, stream, origin: LogOrigin::End, offset: BYTES };
-        match nomad.logs(&request).await {
+        let Ok(answer) = tokio::time::timeout(DEADLINE, nomad.logs(&request)).await else {
+            lines.push(format!("({stream} is not to be had within {} s)", DEADLINE.as_secs()));
+            continue;
+        };
+        match answer {
             Ok(bytes) => lines.extend(last_lines(&String::from_utf8_lossy(&bytes))),
             // A task that never started has none.
             Err(error) if error.is_not_found() => {}

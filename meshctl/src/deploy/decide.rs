@@ -217,6 +217,10 @@ impl Case<'_> {
             return self.wait(Source::Nomad, "somebody paused the deployment".to_owned());
         }
         if !needs_promotion(deployment) {
+            if gate == Gate::Awaiting {
+                // A person has promoted it: nobody is waited for any more.
+                return Step::Enter(State::Promoting { version });
+            }
             let (healthy, wanted) = progress(deployment);
             let what = format!("{healthy} of {wanted} instances are healthy");
             return self.wait(Source::Nomad, self.unplaced(what));

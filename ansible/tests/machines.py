@@ -23,6 +23,7 @@ class Machine:
     address: str
     init: int
     nspawn: subprocess.Popen
+    cgroups: list[Path]
 
     def run(self, *command: str, check: bool = True) -> str:
         """What a command prints; it must succeed unless `check=False`."""
@@ -82,6 +83,8 @@ class Site:
             # With its init everything in it ends, its network too.
             os.kill(machine.init, signal.SIGKILL)
             machine.nspawn.wait(BOOT_S)
+            for cgroup in machine.cgroups:
+                until(f"{cgroup} is empty", lambda cgroup=cgroup: remove(cgroup))
 
     def _connect(self, number: int, machine: Machine) -> None:
         first = self.machines[0]
@@ -103,9 +106,40 @@ class Site:
         calls = ["--system-call-filter=@keyring bpf"]
         with open(self.folder / f"{name}.log", "w") as log:
             command = ["systemd-nspawn", *flags, *place, *calls, *binds]
-            nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            cgroups = own_cgroups(name)
+            nspawn = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=lambda: enter(cgroups)
+            )
         init = until(f"{name} has an init", lambda: init_of(nspawn.pid))
-        return Machine(name, f"10.99.0.{number}", init, nspawn)
+        return Machine(name, f"10.99.0.{number}", init, nspawn, cgroups)
+
+
+def own_cgroups(name: str) -> list[Path]:
+    """A machine's part of each cgroup hierarchy in which its systemd keeps its units. A machine's root there is the cgroup
+    that nspawn was started in: two machines in one would make, empty and remove each other's units."""
+    found = []
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "name=systemd"):
+            folders = ("/sys/fs/cgroup/systemd",) if controllers else ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")
+            tree = next((Path(one) for one in folders if Path(one, "cgroup.procs").exists()), None)
+            if tree:
+                found.append(tree / path.strip("/") / f"{name}-{os.getpid()}")
+    for cgroup in found:
+        cgroup.mkdir()
+    return found
+
+
+def enter(cgroups: list[Path]) -> None:
+    """Moves this process there."""
+    for cgroup in cgroups:
+        (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def remove(cgroup: Path) -> None:
+    """The cgroup and all below it, the deepest first. Fails while a process is in it."""
+    for folder in sorted(cgroup.glob("**/"), reverse=True):
+        folder.rmdir()
 
 
 def init_of(nspawn: int) -> int:

@@ -4,6 +4,7 @@ A test that lacks a part asks `need`: it prints `SKIP name: part: why`, or fails
 tests count as passed in the sum, and each has its SKIP line, as tests in Rust do; `.ci/run` adds both up.
 """
 
+import fcntl
 import os
 import subprocess
 from pathlib import Path
@@ -40,11 +41,27 @@ def need(request: pytest.FixtureRequest) -> Need:
 
 @pytest.fixture(scope="session")
 def dist() -> Path:
-    """What `make dist` makes of the debug programs, or AYATORI_DIST, which was made before."""
+    """What `make dist` makes of the debug programs, or AYATORI_DIST, which was made before. Made once for all workers of a run."""
     if made := os.environ.get("AYATORI_DIST"):
         return Path(made)
-    done = run(REPOSITORY / "scripts/dist", env=os.environ | {"DIST_PROFILE": "debug"})
-    return Path(done.stdout.splitlines()[-1])
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    with open(REPOSITORY / "target/dist.lock", "w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        note = REPOSITORY / "target/dist.made"
+        made, _, by = note.read_text().rpartition(" ") if note.exists() else ("", "", "")
+        if by != session:
+            done = run(REPOSITORY / "scripts/dist", env=os.environ | {"DIST_PROFILE": "debug"})
+            made = done.stdout.splitlines()[-1]
+            note.write_text(f"{made} {session}")
+    return Path(made)
+
+
+# The tests that take longest begin first, so that the workers end together.
+LONG = ["test_site.py", "test_rollouts.py", "test_awx.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:

@@ -15,10 +15,10 @@ options:
     description: An ACL token; without it, C(NOMAD_TOKEN) of the environment.
     type: str
   namespace:
-    description: The namespace of jobs whose file names none.
+    description: The namespace of the job, also where its file names one.
     type: str
   region:
-    description: The region, where a job's file names none.
+    description: The region of the job, also where its file names one.
     type: str
   executable:
     description: The C(nomad) to run.

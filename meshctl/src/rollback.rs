@@ -92,10 +92,11 @@ fn target(
     kept: Option<&Kept>,
     state: &Known,
 ) -> Result<Option<u64>, Failure> {
+    let is_stop =
+        |at: u64| state.versions.iter().any(|own| own.version() == at && own.is_stopped());
     if let Some(asked) = asked {
-        let is_stop = |own: &Job| own.is_stopped();
         return match state.versions.iter().find(|own| own.version() == asked) {
-            Some(own) if is_stop(own) => Err(Failure::Refused(format!(
+            Some(own) if own.is_stopped() => Err(Failure::Refused(format!(
                 "version {asked} of {job} is a stop: meshctl stop {job} stops it"
             ))),
             Some(_) => Ok(Some(asked)),
@@ -113,6 +114,10 @@ fn target(
         // A way back that somebody began: on to where it was to go, from wherever it stands.
         Some(Record { state: State::Reverting { to, .. }, .. }) => return Ok(*to),
         Some(Record { command: Asked::Deploy, before, .. }) => return Ok(*before),
+        // A stop that may not have reached Nomad: what ran then, and not one version further.
+        Some(Record { command: Asked::Stop, before: Some(before), .. }) if !is_stop(*before) => {
+            return Ok(Some(*before));
+        }
         _ => {}
     }
     let in_force = state.job.as_ref().map_or(0, Job::version);

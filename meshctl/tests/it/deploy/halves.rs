@@ -139,6 +139,18 @@ async fn a_way_back_is_not_taken_for_done_by_what_somebody_else_registered() {
 }
 
 #[tokio::test]
+async fn a_stop_that_never_reached_nomad_is_taken_back_to_what_runs() {
+    let Some(yard) = Yard::plain("stop_taken_back").await else { return };
+    yard.deploy(&yard.job("a.hcl", &well("zero"), 0), &[]).await.expect(0, &[]);
+    yard.deploy(&yard.job("b.hcl", &well("one"), 0), &[]).await.expect(0, &[]);
+    let stop = "{\"command\": \"stop\", \"purge\": false}";
+    yard.leave_record("stopping", stop, Some(1)).await;
+    yard.run(&["rollback", "orders", "--yes"]).await.expect(0, &["version 1 already"]);
+    assert_eq!(yard.running().await, [1, 1]);
+    assert!(yard.record().await.is_none());
+}
+
+#[tokio::test]
 async fn what_holds_a_deploy_up_can_be_waived_by_whoever_goes_on() {
     let Some(yard) = Yard::plain("waived").await else { return };
     yard.deploy(&yard.job("a.hcl", &well("zero"), 1), &[]).await.expect(0, &[]);

@@ -25,6 +25,8 @@ pub enum Gate {
     Open,
     /// The clusters that it names are held by the proxy: Envoy does not warm routes.
     ClustersHeld,
+    /// The same, and no filter's configuration is still to be sent: routes ask of filters what these must know by then.
+    RoutesReady,
     /// No listener or route in force, on its way or due still speaks of the cluster.
     ReferrersSettled,
 }
@@ -36,7 +38,7 @@ impl Gate {
     pub const fn patience(self) -> Duration {
         match self {
             Self::Open => Duration::ZERO,
-            Self::ClustersHeld => Duration::from_secs(15),
+            Self::ClustersHeld | Self::RoutesReady => Duration::from_secs(15),
             Self::ReferrersSettled => Duration::from_secs(10),
         }
     }
@@ -66,7 +68,7 @@ pub const PUSH_ORDER: [Step; 8] = [
     step(ResourceType::Secret, Phase::Put, Gate::Open),
     step(ResourceType::Extension, Phase::Put, Gate::ClustersHeld),
     step(ResourceType::Listener, Phase::Put, Gate::ClustersHeld),
-    step(ResourceType::Routes, Phase::Put, Gate::ClustersHeld),
+    step(ResourceType::Routes, Phase::Put, Gate::RoutesReady),
     step(ResourceType::Listener, Phase::Remove, Gate::Open),
     step(ResourceType::Cluster, Phase::Remove, Gate::ReferrersSettled),
 ];

@@ -218,6 +218,7 @@ impl AdsStream {
     fn draft(&mut self, step: &Step, now: Instant) -> Option<Vec<Item>> {
         let [clusters, endpoints, secrets, extensions, listeners, routes] = &mut self.types;
         let set = &self.set;
+        let is_told = step.gate != Gate::RoutesReady || extensions.pending.is_empty();
         let state = match step.kind {
             // Referrers travel elsewhere: a cluster leaves when they had their time, which is no failure.
             ResourceType::Cluster if self.only.is_some() => {
@@ -237,7 +238,7 @@ impl AdsStream {
             ResourceType::Routes => routes,
         };
         Self::pull(state, step, set, now, &mut self.events, &|passing| {
-            step.gate == Gate::Open || has_clusters(passing, clusters, set)
+            step.gate == Gate::Open || (is_told && has_clusters(passing, clusters, set))
         })
     }
 

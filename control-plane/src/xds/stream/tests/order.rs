@@ -52,6 +52,33 @@ fn what_is_new_goes_top_down_and_what_leaves_goes_last() {
 }
 
 #[test]
+fn routes_do_not_overtake_what_a_filter_is_told() {
+    let mut proxy = settled(Mode::Delta);
+    proxy.change(&[(Extension, "f=1")]);
+    proxy.ask(Extension, &["f"]);
+    assert_eq!(proxy.told_and_acked(), ["extension f=1"]);
+    // A token rule of a new issuer: the filter's configuration waits for the cluster that its keys come from.
+    proxy.change(&[(Cluster, "b=1"), (Extension, "f=2>b"), (Routes, "r=2>a")]);
+    let clusters = proxy.next().unwrap();
+    assert_eq!(line(&clusters), "cluster b=1");
+    assert_eq!(
+        proxy.told(),
+        NOTHING,
+        "until it is told, the filter refuses what the routes ask of it"
+    );
+    proxy.ack(&clusters);
+    let filter = proxy.next().unwrap();
+    assert_eq!(line(&filter), "extension f=2>b");
+    assert_eq!(proxy.told(), ["routes r=2>a"]);
+    // Nor what cannot be told yet, because the one before is unanswered.
+    proxy.answer(Routes, filter.nonce + 1, None);
+    proxy.change(&[(Extension, "f=3"), (Routes, "r=3>a")]);
+    assert_eq!(proxy.told(), NOTHING);
+    proxy.ack(&filter);
+    assert_eq!(proxy.told(), ["extension f=3", "routes r=3>a"]);
+}
+
+#[test]
 fn endpoints_and_secrets_are_owed_again_after_their_cluster_was_sent() {
     let mut proxy = settled(Mode::Delta);
     proxy.ask(Secret, &["leaf"]);

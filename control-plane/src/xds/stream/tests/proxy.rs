@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::super::*;
 use crate::xds::resources::TypeSet;
 
-pub(in crate::xds::stream) use ResourceType::{Cluster, Endpoints, Listener, Routes, Secret};
+pub(in crate::xds::stream) use ResourceType::{
+    Cluster, Endpoints, Extension, Listener, Routes, Secret,
+};
 
 /// What proxies are to have, as a test changes it.
 #[derive(Debug, Clone, Default)]

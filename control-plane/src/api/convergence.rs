@@ -1,7 +1,8 @@
 //! Whether every connected proxy that must know of some allocations does.
 //!
 //! Judged by content: a proxy has converged when it ACKed the very bytes that the newest model gives for the service's
-//! endpoints, not merely everything that its stream was handed so far.
+//! endpoints, not merely everything that its stream was handed so far. Who has not asked for the service's cluster has
+//! nothing that could be old: a sidecar that gets clusters on demand, a gRPC client that calls other services.
 
 use std::collections::BTreeSet;
 
@@ -90,11 +91,13 @@ fn lacks(
         Err(NoStatus::NotConnected) => return None,
         Err(NoStatus::Stalled) => return Some(vec!["its stream does not answer".to_owned()]),
     };
+    let unasked = unasked_clusters(status);
     let mut depends = false;
     let mut lacks = Vec::new();
     for kind in &status.types {
         for resource in &kind.resources {
-            let wanted = expected.iter().find(|(name, _)| *name == resource.name);
+            let wanted =
+                expected.iter().find(|(name, _)| *name == resource.name && !unasked.contains(name));
             let is_known = match (kind.kind, wanted) {
                 (ResourceType::Endpoints, Some((_, version))) => {
                     depends = true;
@@ -116,6 +119,15 @@ fn lacks(
         }
     }
     depends.then_some(lacks)
+}
+
+/// Clusters that a proxy could have and did not ask for; none while it has not asked for any.
+fn unasked_clusters(status: &StreamStatus) -> BTreeSet<&ResourceName> {
+    let clusters =
+        status.types.iter().filter(|kind| kind.kind == ResourceType::Cluster && kind.is_asked);
+    let each = clusters.flat_map(|kind| &kind.resources);
+    let unasked = each.filter(|resource| resource.state == ResourceState::Unasked);
+    unasked.map(|resource| &resource.name).collect()
 }
 
 /// What of the expected the registrations do not say.
@@ -158,6 +170,7 @@ fn unconnected(model: &MeshModel, asked: &[Asked]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xds::stream::{ResourceStatus, TypeStatus};
 
     fn instances() -> Vec<Instance> {
         let one = |id: &str, track, health| Instance {
@@ -176,6 +189,45 @@ mod tests {
             one("sick", Track::Stable, Health::Unhealthy),
             one("new", Track::Canary, Health::Healthy),
         ]
+    }
+
+    /// A proxy whose cluster and endpoints of `orders` stand so; `None` for the cluster: it has asked for none.
+    fn proxy(cluster: Option<ResourceState>, endpoints: ResourceState) -> StreamStatus {
+        let of = |kind, is_asked, state| TypeStatus {
+            kind,
+            is_asked,
+            version: Version::of(b""),
+            resources: vec![ResourceStatus {
+                kind,
+                name: "orders".into(),
+                version: Version::of(b"new"),
+                bytes: 1,
+                state,
+            }],
+        };
+        let is_asked = cluster.is_some();
+        let cluster = cluster.unwrap_or(ResourceState::Unasked);
+        StreamStatus {
+            types: vec![
+                of(ResourceType::Cluster, is_asked, cluster),
+                of(ResourceType::Endpoints, true, endpoints),
+            ],
+        }
+    }
+
+    fn lacking(status: StreamStatus) -> Option<Vec<String>> {
+        lacks(&Ok(status), &[("orders".into(), Version::of(b"new"))])
+    }
+
+    #[test]
+    fn who_has_not_asked_for_the_cluster_holds_up_nobody_and_who_has_must_have_its_endpoints() {
+        use ResourceState::{Acked, Pending, Unasked};
+        let endpoints = |state: &str| Some(vec![format!("endpoints orders ({state})")]);
+        assert_eq!(lacking(proxy(Some(Unasked), Unasked)), None, "on demand, and nobody asked");
+        assert_eq!(lacking(proxy(Some(Acked), Acked)), Some(Vec::new()));
+        assert_eq!(lacking(proxy(Some(Acked), Pending)), endpoints("pending"));
+        assert_eq!(lacking(proxy(Some(Acked), Unasked)), endpoints("unasked"), "about to ask");
+        assert_eq!(lacking(proxy(None, Unasked)), endpoints("unasked"), "it has just connected");
     }
 
     fn ids(ids: &[&str]) -> Vec<String> {

@@ -3,9 +3,14 @@
 //! In: a watch of the listing below `mesh/systems/`; reads of variables that are new, have changed or are missing in it.
 //! Out: [`RegistryEvent::Documents`] when a text, or which there are, changes; the `nomad-variables` source.
 //!
-//! **Invariants**: a document leaves when a read of its own says that it is not there, and all at once only when that is
-//! confirmed by another read; a listing leaves out what the token may not see. An error changes nothing. Nothing leaves by
-//! an index that went back before Nomad had time to settle. The first event has every document that is listed.
+//! **Invariants**
+//! - A document leaves when a read of its own says that it is not there, and all at once only when that is confirmed by
+//!   another read; a listing leaves out what the token may not see.
+//! - The first event has every document that is listed. Later, one that cannot be read stays as it was and holds up no
+//!   other.
+//! - Nothing leaves by an index that went back before Nomad had time to settle; what is new arrives meanwhile.
+//! - Nothing more is needed against documents of the past: a Nomad server that starts answers no read but a stale one
+//!   before it has replayed its log (`forward` in Nomad's `nomad/rpc.go`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,15 +36,28 @@ const ITEM: &str = "document";
 const SOURCE: &str = "nomad-variables";
 
 type Texts = BTreeMap<String, String>;
+/// Each document with the index at which it was read.
+type Known = BTreeMap<String, (u64, String)>;
+
+/// Why the listing was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// By the watch.
+    Watch,
+    /// To confirm what is held.
+    Confirm,
+    /// Because a read failed.
+    Retry,
+}
 
 pub(super) struct Documents {
     context: Arc<Context>,
     namespace: String,
-    /// What is known of each, with the index at which it was read.
-    known: BTreeMap<String, (u64, String)>,
+    known: Known,
     published: Option<Texts>,
     /// Documents without an item of the name, which are held back.
     without: BTreeSet<String>,
+    /// Of the watch's last answer.
     index: u64,
     settles_at: Option<Instant>,
     /// `None`: nothing was said yet.
@@ -87,29 +105,28 @@ impl Documents {
                 }
             };
             let answer = tokio::select! {
-                answer = watch.next() => (answer, false),
-                () = self.hold.due() => (self.context.client.read(&query).await, true),
-                () = retry => (self.context.client.read(&query).await, false),
+                answer = watch.next() => (answer, Asked::Watch),
+                () = self.hold.due() => (self.context.client.read(&query).await, Asked::Confirm),
+                () = retry => (self.context.client.read(&query).await, Asked::Retry),
             };
             self.retry_at = None;
             match answer {
-                (Ok(answer), confirms) => self.take(answer, confirms).await?,
+                (Ok(answer), asked) => self.take(answer, asked).await?,
                 (Err(error), _) => self.fail(&error).await?,
             }
         }
     }
 
-    async fn take(
-        &mut self,
-        answer: Answer<Vec<VariableStub>>,
-        confirms: bool,
-    ) -> Result<(), Ended> {
+    async fn take(&mut self, answer: Answer<Vec<VariableStub>>, asked: Asked) -> Result<(), Ended> {
         let now = Instant::now();
         if answer.index < self.index {
             tracing::warn!("Nomad's index went back; keeping the documents that it lacks");
             self.settles_at = Some(now + self.context.config.settle);
         }
-        self.index = answer.index;
+        // A read may be newer than an answer that the watch has yet to bring.
+        if asked == Asked::Watch {
+            self.index = answer.index;
+        }
         let listed: BTreeMap<String, u64> = answer
             .value
             .into_iter()
@@ -119,21 +136,36 @@ impl Documents {
                 is_document.then_some((name, stub.modify_index))
             })
             .collect();
-        let mut texts = self.known.clone();
-        let names: BTreeSet<String> = listed.keys().chain(self.known.keys()).cloned().collect();
-        for name in names {
-            if listed.get(&name) == self.known.get(&name).map(|(index, _)| index) {
-                continue;
-            }
-            match self.read(&name).await {
-                Ok(Some(read)) => drop(texts.insert(name, read)),
-                Ok(None) => drop(texts.remove(&name)),
-                Err(error) => return self.fail(&error).await,
+        let (known, failure) = self.read_changed(&listed).await;
+        match &failure {
+            Some(error) if self.published.is_none() => return self.fail(error).await,
+            _ => self.judge(known, asked == Asked::Confirm, now).await?,
+        }
+        match failure {
+            Some(error) => self.fail(&error).await,
+            None => {
+                self.backoff.reset();
+                self.report(None).await
             }
         }
-        self.backoff.reset();
-        self.report(None).await?;
-        self.judge(texts, confirms, now).await
+    }
+
+    /// What is known once everything that differs from the listing is read; and the first failure, whose document
+    /// stays as it was.
+    async fn read_changed(&self, listed: &BTreeMap<String, u64>) -> (Known, Option<NomadError>) {
+        let (mut known, mut failure) = (self.known.clone(), None);
+        let names: BTreeSet<&String> = listed.keys().chain(self.known.keys()).collect();
+        for name in names {
+            if listed.get(name) == self.known.get(name).map(|(index, _)| index) {
+                continue;
+            }
+            match self.read(name).await {
+                Ok(Some(read)) => drop(known.insert(name.clone(), read)),
+                Ok(None) => drop(known.remove(name)),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        (known, failure)
     }
 
     /// A variable's index and text; `None`: it is not there.
@@ -150,33 +182,38 @@ impl Documents {
         }
     }
 
-    async fn judge(
-        &mut self,
-        known: BTreeMap<String, (u64, String)>,
-        confirms: bool,
-        now: Instant,
-    ) -> Result<(), Ended> {
+    async fn judge(&mut self, mut known: Known, confirms: bool, now: Instant) -> Result<(), Ended> {
+        let settling = self.settles_at.filter(|at| *at > now);
+        let kept_until =
+            if settling.is_some() && self.keep_lost(&mut known) { settling } else { None };
         let texts: Texts =
             known.iter().map(|(name, (_, text))| (name.clone(), text.clone())).collect();
-        let lost = self.known.keys().any(|name| !known.contains_key(name));
-        if let Some(at) = self.settles_at.filter(|at| *at > now && lost) {
-            let reason = "documents are gone, and Nomad's index went back".to_owned();
-            return self.hold.until(at, reason).await;
-        }
         self.name_those_without(&texts).await?;
         match judge_documents(self.published.as_ref(), &texts) {
-            Verdict::Confirm(reason) if !confirms => self.hold.suspect(reason).await,
-            Verdict::Unchanged => {
-                self.known = known;
-                self.hold.release().await
-            }
+            Verdict::Confirm(reason) if !confirms => return self.hold.suspect(reason).await,
+            Verdict::Unchanged => self.known = known,
             Verdict::Accept | Verdict::Confirm(_) => {
                 self.known = known;
                 self.published = Some(texts.clone());
                 self.context.outlet.send(RegistryEvent::Documents(texts)).await?;
-                self.hold.release().await
             }
         }
+        match kept_until {
+            None => self.hold.release().await,
+            Some(at) => {
+                let reason = "documents are gone, and Nomad's index went back".to_owned();
+                self.hold.until(at, reason).await
+            }
+        }
+    }
+
+    /// Adds what was known and is gone; whether there is any.
+    fn keep_lost(&self, known: &mut Known) -> bool {
+        let before = known.len();
+        for (name, read) in &self.known {
+            known.entry(name.clone()).or_insert_with(|| read.clone());
+        }
+        known.len() > before
     }
 
     async fn name_those_without(&mut self, texts: &Texts) -> Result<(), Ended> {

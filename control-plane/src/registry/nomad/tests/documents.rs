@@ -94,3 +94,59 @@ async fn lost_rights_and_outages_take_no_document_away() {
     observer.until("nothing is held", |seen| seen.held.is_empty()).await;
     observer.stop().await;
 }
+
+#[tokio::test]
+async fn after_an_index_that_went_back_new_documents_arrive_while_lost_ones_are_kept() {
+    let mut nomad = a_nomad().await;
+    let mut observer = Observer::start(&nomad, &["default"]);
+    observer.until("both are there", |seen| has(seen, &["portfolio=one", "trading=two"])).await;
+    nomad.kill().await;
+    nomad.set(|world| {
+        world.documents.remove("portfolio");
+        world.documents.insert("trading", (4, "three"));
+    });
+    nomad.restart(5).await;
+    observer.until("one changes", |seen| has(seen, &["portfolio=one", "trading=three"])).await;
+    observer.until("the other is held", |seen| seen.held.contains_key("documents")).await;
+    observer.until("and then believed gone", |seen| has(seen, &["trading=three"])).await;
+    observer.until("nothing is held", |seen| seen.held.is_empty()).await;
+    observer.stop().await;
+}
+
+#[tokio::test]
+async fn a_document_that_cannot_be_read_stays_as_it_was_and_holds_up_no_other() {
+    let nomad = a_nomad().await;
+    let mut observer = Observer::start(&nomad, &["default"]);
+    observer.until("both are there", |seen| has(seen, &["portfolio=one", "trading=two"])).await;
+    nomad.change(|world| {
+        world.fault = Some(Fault::DeniedRead("portfolio"));
+        let index = world.index;
+        world.documents = [("portfolio", (index, "new")), ("trading", (index, "three"))].into();
+    });
+    observer
+        .until("the other changes", |seen| has(seen, &["portfolio=one", "trading=three"]))
+        .await;
+    observer.until("it shows", |seen| is_denied(seen, "portfolio")).await;
+    nomad.set(|world| world.fault = None);
+    observer
+        .until("it changes as well", |seen| has(seen, &["portfolio=new", "trading=three"]))
+        .await;
+    observer.until("it is over", |seen| seen.documents_error.is_none()).await;
+    observer.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_documents_before_each_was_read() {
+    let nomad = a_nomad().await;
+    nomad.set(|world| world.fault = Some(Fault::DeniedRead("portfolio")));
+    let mut observer = Observer::start(&nomad, &["default"]);
+    observer.until("it shows", |seen| is_denied(seen, "portfolio")).await;
+    assert_eq!(observer.seen.documents, None);
+    nomad.set(|world| world.fault = None);
+    observer.until("both are there", |seen| has(seen, &["portfolio=one", "trading=two"])).await;
+    observer.stop().await;
+}
+
+fn is_denied(seen: &Seen, name: &str) -> bool {
+    seen.documents_error.as_ref().is_some_and(|error| error.contains(name))
+}

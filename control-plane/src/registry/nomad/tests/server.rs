@@ -54,7 +54,7 @@ pub(super) enum Fault {
     NoLeader,
     /// 403, and nothing at all where every namespace was asked for.
     Denied,
-    /// 403 for one service's reads.
+    /// 403 for reads of one service or document.
     DeniedRead(&'static str),
     /// 200 with half of the body.
     Cut,
@@ -171,7 +171,9 @@ async fn begin(
         _ if wants.is_some() && wants != token => return text(403, "Permission denied"),
         Some(Fault::NoLeader) => return text(500, "No cluster leader"),
         Some(Fault::Denied) if !sees_all => return text(403, "Permission denied"),
-        Some(Fault::DeniedRead(name)) if what == format!("service {name}") => {
+        Some(Fault::DeniedRead(name))
+            if [format!("service {name}"), format!("variable {name}")].contains(&what) =>
+        {
             return text(403, "Permission denied");
         }
         Some(Fault::NoPath) if what.starts_with("checks") => {

@@ -30,7 +30,7 @@ mod deployment;
 mod drain;
 mod evaluate;
 mod http;
-mod job;
+pub(crate) mod job;
 mod ports;
 pub(crate) mod settings;
 mod state;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde_json::Value;
+use service::ErrorChain;
 use tokio::runtime::Runtime;
 
 use super::args::Parsed;
@@ -102,15 +103,8 @@ impl Api {
     }
 
     fn send(&self, request: RequestBuilder) -> Result<(Vec<u8>, u64), ApiError> {
-        let unreachable = |error: reqwest::Error| {
-            let mut text = error.to_string();
-            let mut cause = std::error::Error::source(&error);
-            while let Some(own) = cause {
-                text = format!("{text}: {own}");
-                cause = own.source();
-            }
-            ApiError::Unreachable(text)
-        };
+        let unreachable =
+            |error: reqwest::Error| ApiError::Unreachable(ErrorChain(&error).to_string());
         self.runtime.block_on(async {
             let response: Response = request.send().await.map_err(unreachable)?;
             let status = response.status();

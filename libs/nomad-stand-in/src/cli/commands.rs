@@ -156,7 +156,7 @@ pub(super) static COMMANDS: &[Command] = &[
     command("job scale", (2, 3), CHANGE, submit::scale),
     command("job status", (0, 1), STATUS, jobs::status),
     command("job stop", (1, usize::MAX), STOP, submit::stop),
-    with_job("job validate", VERBOSE_ONLY, submit::validate),
+    with_job("job validate", VERBOSE_ONLY, submit::validate_job),
     command("logs", (1, 2), LOGS, alloc::logs),
     command("node drain", (0, 1), DRAIN, node::drain),
     command("node eligibility", (0, 1), ELIGIBILITY, node::eligibility),
@@ -170,7 +170,7 @@ pub(super) static COMMANDS: &[Command] = &[
     command("status", (0, 1), STATUS, jobs::status),
     command("stop", (1, usize::MAX), STOP, submit::stop),
     command("system gc", (0, 0), &[], others::collect),
-    with_job("validate", VERBOSE_ONLY, submit::validate),
+    with_job("validate", VERBOSE_ONLY, submit::validate_job),
 ];
 
 const VERBOSE_ONLY: &[Flag] = &[VERBOSE];

@@ -9,6 +9,7 @@ use super::job_file;
 use super::monitor;
 use super::session::{Done, Session, failed, put};
 use super::show::{flag, id, number, pairs, text};
+use crate::agent::job::validate;
 
 /// What Nomad's answer begins with when a check-index does not hold.
 const CONFLICT: &str = "Enforcing job modify index";
@@ -66,7 +67,7 @@ pub(super) fn warn(session: &Session, answer: &Value) {
     }
 }
 
-pub(super) fn validate(session: &Session) -> Done {
+pub(super) fn validate_job(session: &Session) -> Done {
     let job = job_file::read(session)?;
     match session.api.post(&["validate", "job"], &[], &json!({"Job": job})) {
         Ok(answer) => {
@@ -82,6 +83,10 @@ pub(super) fn validate(session: &Session) -> Done {
         // Nomad validates what it can without a server.
         Err(ApiError::Unreachable(_)) => {
             session.say("Driver configuration not validated since connection to Nomad agent couldn't be established.\n");
+            let problems = job.as_object().map(validate::of_body).unwrap_or_default();
+            if !problems.is_empty() {
+                return Err(format!("Job validation errors:\n{}", validate::listed(&problems)));
+            }
         }
         Err(error) => return Err(format!("Error validating job: {error}")),
     }

@@ -54,6 +54,12 @@ async fn validate_needs_no_server() {
     let said = scene.say(&["job", "validate", "-address=http://127.0.0.1:9", &good]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.contains("Driver configuration not validated"), "{said:?}");
+    // What needs no server is looked at all the same.
+    let task = "lifecycle {\nhook = \"prestrt\"\n}".to_owned();
+    let bad = scene.file("bad.nomad.hcl", &scene.web(&Web { task, ..Web::default() }));
+    let said = scene.say(&["job", "validate", "-address=http://127.0.0.1:9", &bad]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("lifecycle"), "{said:?}");
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ pub(super) async fn validate(Ask { api, params }: Ask, body: Bytes) -> Written {
         Ok(record) => rules::problems(&record.job),
         Err(refused) => vec![refused.text],
     };
-    let error = if problems.is_empty() { String::new() } else { list_errors(&problems) };
+    let error = if problems.is_empty() { String::new() } else { rules::listed(&problems) };
     Ok(answer(
         1,
         &json!({
@@ -122,11 +122,4 @@ pub(super) async fn validate(Ask { api, params }: Ask, body: Bytes) -> Written {
             "Error": error, "Warnings": "",
         }),
     ))
-}
-
-/// Several errors as one text, in the form that Nomad gives them.
-pub(super) fn list_errors(problems: &[String]) -> String {
-    let noun = if problems.len() == 1 { "error" } else { "errors" };
-    let list: String = problems.iter().map(|problem| format!("\t* {problem}\n")).collect();
-    format!("{} {noun} occurred:\n{list}\n", problems.len())
 }

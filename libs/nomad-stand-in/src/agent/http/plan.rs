@@ -4,7 +4,6 @@ use axum::body::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::jobs::list_errors;
 use super::register::read_job;
 use super::{Api, Params, Refused, Written, json as answer, parse, value};
 use crate::agent::evaluate::{Look, evaluate};
@@ -27,7 +26,7 @@ pub(super) fn plan(api: &Api, id: &str, params: &Params, body: &Bytes) -> Writte
     }
     let problems = validate::problems(&record.job);
     if !problems.is_empty() {
-        return Err(Refused::failed(list_errors(&problems)));
+        return Err(Refused::failed(validate::listed(&problems)));
     }
     let known = api.store.read().jobs.get(id).map(|known| JobRecord::clone(known));
     let old = known.as_ref().filter(|known| !known.stop);

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::jobs::{list_errors, namespace};
+use super::jobs::namespace;
 use super::{Api, Ask, Params, Refused, Written, json as answer, parse};
 use crate::agent::deployment::look;
 use crate::agent::evaluate::Chance;
@@ -80,7 +80,7 @@ pub(super) fn register(api: &Api, params: &Params, id: Option<&str>, body: &[u8]
     }
     let problems = validate::problems(&record.job);
     if !problems.is_empty() {
-        return Err(Refused::failed(list_errors(&problems)));
+        return Err(Refused::failed(validate::listed(&problems)));
     }
     let registered = api.store.change(|state, now, chance| {
         if registration.enforce_index {

@@ -5,7 +5,27 @@
 
 use std::collections::BTreeSet;
 
-use super::{Group, Job, Kind, Service, Task};
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+
+use super::{Group, Job, Kind, Service, Task, canonical};
+
+/// What is wrong with a job as a file says it, where no server fills in its defaults.
+pub(crate) fn of_body(job: &Map<String, Value>) -> Vec<String> {
+    let mut job = job.clone();
+    canonical::fill(&mut job, "global", "default");
+    match Job::deserialize(&Value::Object(job)) {
+        Ok(job) => problems(&job),
+        Err(error) => vec![format!("job cannot be read: {error}")],
+    }
+}
+
+/// Several errors as one text, in the form that Nomad gives them.
+pub(crate) fn listed(problems: &[String]) -> String {
+    let noun = if problems.len() == 1 { "error" } else { "errors" };
+    let list: String = problems.iter().map(|problem| format!("\t* {problem}\n")).collect();
+    format!("{} {noun} occurred:\n{list}\n", problems.len())
+}
 
 /// Every problem of a job.
 pub(crate) fn problems(job: &Job) -> Vec<String> {

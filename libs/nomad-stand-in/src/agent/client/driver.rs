@@ -153,7 +153,7 @@ pub(super) fn spec(
     let limit = task.resources.memory_max_mb.max(task.resources.memory_mb);
     if task.driver == "docker" {
         let root = root(text("image"), paths, images)?;
-        let own = default_command(&root.tree);
+        let own = default_command(&root.tree)?;
         let entrypoint = Some(list("entrypoint")).filter(|list| !list.is_empty());
         spec.command.extend(entrypoint.unwrap_or(own.entrypoint));
         match text("command") {
@@ -219,17 +219,40 @@ struct DefaultCommand {
 }
 
 /// What an image runs by itself: `NAME.json` beside the tree, with `Entrypoint` and `Cmd` as in an image's configuration.
-fn default_command(tree: &Path) -> DefaultCommand {
+fn default_command(tree: &Path) -> Result<DefaultCommand, Refusal> {
     let mut file = tree.as_os_str().to_owned();
     file.push(".json");
-    let value: Value = std::fs::read(file)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
+    let unread = |error: &dyn std::fmt::Display| {
+        Refusal::Driver(format!("image configuration {}: {error}", file.display()))
+    };
+    let value: Value = match std::fs::read(&file) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| unread(&error))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
+        Err(error) => return Err(unread(&error)),
+    };
     let value = value.get("config").cloned().unwrap_or(value);
     let list = |key: &str| {
         let list = value.get(key).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
-    DefaultCommand { entrypoint: list("Entrypoint"), command: list("Cmd") }
+    Ok(DefaultCommand { entrypoint: list("Entrypoint"), command: list("Cmd") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_images_own_command_is_read_where_there_is_one_and_a_broken_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("box:1");
+        let own = |tree: &Path| default_command(tree).map(|own| (own.entrypoint, own.command));
+        assert_eq!(own(&tree), Ok((Vec::new(), Vec::new())));
+        let file = folder.path().join("box:1.json");
+        std::fs::write(&file, r#"{"config": {"Entrypoint": ["/a"], "Cmd": ["b"]}}"#).unwrap();
+        assert_eq!(own(&tree), Ok((vec!["/a".to_owned()], vec!["b".to_owned()])));
+        std::fs::write(&file, "{").unwrap();
+        let Err(Refusal::Driver(why)) = own(&tree) else { panic!("it was read") };
+        assert!(why.contains("box:1.json"), "{why}");
+    }
 }

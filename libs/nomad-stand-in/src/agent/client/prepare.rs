@@ -29,9 +29,9 @@ impl Run<'_> {
         {
             let payload =
                 base64::engine::general_purpose::STANDARD.decode(&self.allocation.job.job.payload);
-            let written = payload
-                .map_err(|error| error.to_string())
-                .and_then(|payload| put(&self.paths.local.join(file), &payload, "0644"));
+            let written = payload.map_err(|error| error.to_string()).and_then(|payload| {
+                put(&self.paths.within(&format!("local/{file}"))?, &payload, "0644")
+            });
             written.map_err(|why| {
                 fail("Setup Failure", format!("failed to write the payload: {why}"))
             })?;

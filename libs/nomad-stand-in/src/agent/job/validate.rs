@@ -122,6 +122,13 @@ fn of_task(task: &Task) -> Vec<String> {
     {
         found.push(format!("Task lifecycle validation failed: invalid hook: {}", lifecycle.hook));
     }
+    let mut payload = task.dispatch_payload.iter().flat_map(|payload| payload.file.split('/'));
+    if payload.any(|part| part == "..") {
+        found.push(
+            "Dispatch Payload validation failed: destination escapes allocation directory"
+                .to_owned(),
+        );
+    }
     if !["fail", "delay"].contains(&task.restart.mode.as_str()) {
         found.push(format!("Unsupported restart mode: {:?}", task.restart.mode));
     }
@@ -228,4 +235,28 @@ fn of_service(group: &Group, service: &Service) -> Vec<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems_of(task: Value) -> Vec<String> {
+        let mut all = json!({"Name": "t", "Driver": "exec", "Config": {"command": "c"}});
+        all.as_object_mut().unwrap().extend(task.as_object().unwrap().clone());
+        let job = json!({
+            "ID": "j", "Type": "batch", "Datacenters": ["dc1"], "TaskGroups": [{"Name": "g", "Tasks": [all]}],
+        });
+        of_body(job.as_object().unwrap())
+    }
+
+    #[test]
+    fn a_payload_is_written_below_its_task_and_nowhere_else() {
+        let of_file = |file: &str| problems_of(json!({"DispatchPayload": {"File": file}}));
+        assert_eq!(of_file("in/put"), Vec::<String>::new());
+        let found = of_file("../../../../input");
+        assert!(found.len() == 1 && found[0].contains("destination escapes"), "{found:?}");
+    }
 }

@@ -20,7 +20,7 @@ mod servers;
 
 pub use servers::Servers;
 
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(90);
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// How an agent is to be.

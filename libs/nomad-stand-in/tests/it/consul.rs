@@ -100,6 +100,8 @@ async fn a_check_that_is_ignored_lets_a_deployment_succeed_and_stays_critical() 
         id: "ignored",
         provider: "consul",
         check: "on_update = \"ignore\"",
+        // It succeeds, however long that takes.
+        deadlines: Web::default().deadlines,
         ..Web::default().sick()
     };
     scene.run_detached(&scene.web(&ignored)).await;

@@ -96,7 +96,7 @@ async fn a_black_hole_is_noticed_within_the_time_for_acknowledgements() {
         for number in 0..10 {
             sender.send(message(&format!("n{number}"), RECORDS, |_| "x".to_owned())).await;
         }
-        wait::until("the silence is noticed", Duration::from_secs(4), async || {
+        wait::until("the silence is noticed", SOON, async || {
             let failures = sender.metric("mesh_logs_connection_failures_total");
             if failures >= 1.0 { Ok(()) } else { Err(failures) }
         })
@@ -142,7 +142,8 @@ async fn a_server_that_goes_and_comes_back_is_used_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_server_stops_the_reading_and_what_is_held_stays_bounded() {
     let folder = tempfile::tempdir().unwrap();
-    let behaviour = Behaviour { bytes_per_second: Some(300_000), ..Behaviour::default() };
+    // A message takes it longer than the test waits for room, and a busy machine has the time to hand in what there is room for.
+    let behaviour = Behaviour { bytes_per_second: Some(50_000), ..Behaviour::default() };
     let receiver = receiver(behaviour).await;
     let raw = RawForward {
         compression: Compression::None,
@@ -154,7 +155,7 @@ async fn a_slow_server_stops_the_reading_and_what_is_held_stays_bounded() {
     let mut sender = Sender::start(raw, folder.path());
     let big = |number: u32| message(&format!("m{number}"), 100, |_| "x".repeat(4_000));
     let mut taken = 0;
-    while sender.try_send(big(taken), Duration::from_millis(500)).await {
+    while sender.try_send(big(taken), Duration::from_secs(4)).await {
         taken += 1;
         assert!(taken < 20, "nothing stops the reading");
     }

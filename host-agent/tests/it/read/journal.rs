@@ -152,6 +152,6 @@ async fn a_waker_ends_a_wait() {
     reading.reader.waker().wake();
     let begin = std::time::Instant::now();
     reading.reader.wait(Duration::from_secs(60)).unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(30));
     assert_eq!(reading.reader.next(&mut reading.entry, 1).unwrap(), Step::End);
 }

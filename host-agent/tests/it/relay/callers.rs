@@ -18,7 +18,7 @@ use super::harness::{Exporter, Prometheus, Relay, TEXT, client, said, value_of};
 const SOON: Duration = Duration::from_secs(40);
 
 /// An exporter whose answers end when the value becomes true.
-async fn held_back() -> (Exporter, watch::Sender<bool>) {
+pub(super) async fn held_back() -> (Exporter, watch::Sender<bool>) {
     let (release, released) = watch::channel(false);
     let exporter = Exporter::start(move |_, _| {
         let stream = WatchStream::new(released.clone()).filter(|released| *released).take(1);
@@ -28,7 +28,7 @@ async fn held_back() -> (Exporter, watch::Sender<bool>) {
     (exporter.await, release)
 }
 
-async fn until_answering(relay: &Relay, callers: usize) {
+pub(super) async fn until_answering(relay: &Relay, callers: usize) {
     wait::until("so many callers are being answered", SOON, async || {
         let own = relay.own();
         let now = value_of(&own, "mesh_relay_callers ").unwrap();

@@ -47,7 +47,7 @@ async fn a_back_end_that_goes_away_under_load_costs_no_span() {
 async fn a_back_end_that_is_overloaded_is_asked_again_only_when_it_says_so() {
     let collector = Collector::start().await.unwrap();
     let agent = Agent::with(&collector).await;
-    collector.answer(Mode::Refuse { code: 8, retry: Some(1) });
+    collector.answer(Mode::Refuse { code: 8, retry: Some(5) });
     agent.send("alloc-orders", &[1]).await.unwrap();
     wait::until("it was asked", SOON, async || {
         if collector.requests() == 1 { Ok(()) } else { Err(collector.requests()) }
@@ -55,7 +55,7 @@ async fn a_back_end_that_is_overloaded_is_asked_again_only_when_it_says_so() {
     .await
     .unwrap();
     collector.answer(Mode::Take);
-    wait::holds("it is left alone", Duration::from_millis(800), async || {
+    wait::holds("it is left alone", Duration::from_secs(2), async || {
         if collector.requests() == 1 { Ok(()) } else { Err(collector.requests()) }
     })
     .await

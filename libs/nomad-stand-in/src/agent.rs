@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use service::ErrorChain;
 use service::shutdown::Signals;
 use service::tasks::{BoxError, Tasks};
 
@@ -74,7 +75,11 @@ pub(crate) async fn run(mut settings: Settings) -> Result<(), BoxError> {
     let shutdown = CancellationToken::new();
     let mut tasks = Tasks::new(shutdown.clone());
     let signals = Signals::install(shutdown.clone())?;
-    tasks.spawn("signals", signals.run());
+    tasks.spawn_background(async move {
+        if let Err(error) = signals.run().await {
+            tracing::warn!(error = %ErrorChain(&error), "Signals are no longer served");
+        }
+    });
     tasks.spawn("clock", tick(Arc::clone(&store), shutdown.clone()));
     tasks.spawn("client", Arc::clone(&client).run(shutdown.clone()));
     let router = http::router(Arc::new(Api { store, client, settings }));

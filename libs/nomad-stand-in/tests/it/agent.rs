@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::Method;
+use lab::LabError;
 use lab::nomad::{self, Kind, NomadOptions};
 use lab::{parts, wait};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::{SOON, Scene, Web, ids};
@@ -24,6 +26,22 @@ async fn tasks_outlive_a_killed_agent_and_belong_to_the_next_one() {
     assert_eq!(scene.lines().len(), 1, "it was neither ended nor started again");
     assert_eq!(scene.say(&["job", "stop", "-detach", "web"]).await.code, 0);
     scene.said("app", "end").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_interrupted_ends_at_once_and_its_tasks_first() {
+    let Some(mut scene) = Scene::start("interrupted agent").await else { return };
+    scene.run_detached(&scene.web(&Web::default())).await;
+    scene.deployed("web", "successful").await;
+    scene.nomad.process().unwrap().signal(Signal::SIGINT).unwrap();
+    let within = Duration::from_secs(30);
+    wait::until("the agent has ended", within, async || match scene.nomad.check() {
+        Err(LabError::Ended { status, .. }) => Ok(status),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+    .unwrap();
+    assert!(scene.lines().iter().any(|line| line.what == "end"), "{:?}", scene.lines());
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@
 //! be asked; to the one that publishes.
 //!
 //! **Invariants**
-//! - A failure changes nothing that is known. What was never known counts as passing then: Nomad lists the instance.
-//! - A host that cannot be asked is left alone with growing pauses, and holds up no other.
+//! - A failure changes nothing that is known. What was never known counts as passing then: Nomad lists the instance. A
+//!   host's second failure counts for everything on it, since no more than one question at a time is spent on it.
+//! - A host that cannot be asked is left alone with growing pauses, and holds up no other: of one host no more than
+//!   [`hosts::MOST`] requests are under way, and one while it does not answer.
 //! - At most [`AT_ONCE`] requests are under way, and about a hundred begin in a second.
 
 use std::collections::BTreeMap;
@@ -15,14 +17,18 @@ use std::time::Duration;
 use ::nomad::{CheckResult, NomadError, Query};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use service::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use self::hosts::Hosts;
 use super::Context;
 use super::convert::{Health, health};
 use crate::registry::CheckStatus;
 use crate::registry::outlet::{Ended, chain};
+
+mod hosts;
+#[cfg(test)]
+mod tests;
 
 /// Requests under way.
 const AT_ONCE: usize = 16;
@@ -36,9 +42,6 @@ const HASTE: u32 = 4;
 const SILENCES: u32 = 3;
 /// A host that takes longer cannot be asked.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Pauses for a host that cannot be asked.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Nomad's words for an allocation that its host does not have.
 const UNKNOWN: &str = "Unknown allocation";
@@ -64,14 +67,14 @@ pub(super) enum News {
 
 /// `None`: the host does not know the allocation, which it is about to have or has forgotten.
 type Answer = Result<Option<BTreeMap<String, CheckResult>>, String>;
-type Poll = BoxFuture<'static, (String, Answer)>;
+type Poll = BoxFuture<'static, (String, Place, Answer)>;
 
 pub(super) struct Checks {
     context: Arc<Context>,
     places: watch::Receiver<Places>,
     news: mpsc::Sender<News>,
     allocations: BTreeMap<String, Asked>,
-    hosts: BTreeMap<String, Host>,
+    hosts: Hosts,
     polls: FuturesUnordered<Poll>,
 }
 
@@ -84,20 +87,20 @@ struct Asked {
     silences: u32,
 }
 
-/// A host that cannot be asked.
-struct Host {
-    backoff: Backoff,
-    ask_at: Instant,
-}
-
 impl Checks {
     pub(super) fn new(
         context: Arc<Context>,
         places: watch::Receiver<Places>,
         news: mpsc::Sender<News>,
     ) -> Self {
-        let polls = FuturesUnordered::new();
-        Self { context, places, news, allocations: BTreeMap::new(), hosts: BTreeMap::new(), polls }
+        Self {
+            context,
+            places,
+            news,
+            allocations: BTreeMap::new(),
+            hosts: Hosts::default(),
+            polls: FuturesUnordered::new(),
+        }
     }
 
     /// Until nobody listens any more.
@@ -116,8 +119,9 @@ impl Checks {
                     changed.map_err(|_| Ended::ReceiverGone)?;
                     self.follow().await?;
                 }
-                Some((allocation, answer)) = self.polls.next(), if !self.polls.is_empty() => {
-                    self.take(&allocation, answer).await?;
+                Some((allocation, place, answer)) = self.polls.next(), if !self.polls.is_empty() => {
+                    self.hosts.end(&place.node);
+                    self.take(&allocation, answer, Instant::now()).await?;
                 }
                 () = next => {}
             }
@@ -133,10 +137,9 @@ impl Checks {
             let new = || Asked { place, health: None, due, is_under_way: false, silences: 0 };
             self.allocations.entry(id).or_insert_with(new);
         }
-        let in_use = |node: &String| self.allocations.values().any(|one| one.place.node == *node);
-        let left: Vec<String> = self.hosts.keys().filter(|node| !in_use(node)).cloned().collect();
-        for node in left {
-            self.hosts.remove(&node);
+        let allocations = &self.allocations;
+        let is_needed = |node: &str| allocations.values().any(|one| one.place.node == *node);
+        for node in self.hosts.retain(is_needed) {
             tell(&self.news, News::Host { node, error: None }).await?;
         }
         Ok(())
@@ -145,38 +148,50 @@ impl Checks {
     /// Begins what is due, the longest due first.
     fn begin(&mut self, now: Instant) {
         let mut due: Vec<(Instant, String)> = self
-            .allocations
-            .iter()
-            .filter(|(_, asked)| !asked.is_under_way)
+            .idle()
             .map(|(id, asked)| (self.ask_at(asked), id.clone()))
             .filter(|(at, _)| *at <= now)
             .collect();
         due.sort();
-        for (_, id) in due.into_iter().take(AT_ONCE.saturating_sub(self.polls.len())) {
+        for (_, id) in due {
+            if self.polls.len() == AT_ONCE {
+                break;
+            }
+            let place = self.allocations.get(&id).map(|asked| asked.place.clone());
+            let Some(place) = place.filter(|place| self.hosts.has_room(&place.node)) else {
+                continue;
+            };
+            self.hosts.begin(&place.node);
             if let Some(asked) = self.allocations.get_mut(&id) {
                 asked.is_under_way = true;
-                self.polls.push(poll(Arc::clone(&self.context), id, asked.place.namespace.clone()));
             }
+            self.polls.push(poll(Arc::clone(&self.context), id, place));
         }
     }
 
+    /// When the next one is due of those that need not wait for a poll to end.
     fn next_due(&self) -> Option<Instant> {
-        let idle = self.allocations.values().filter(|asked| !asked.is_under_way);
-        idle.map(|asked| self.ask_at(asked)).min()
+        self.idle()
+            .filter(|(_, asked)| self.hosts.has_room(&asked.place.node))
+            .map(|(_, asked)| self.ask_at(asked))
+            .min()
+    }
+
+    fn idle(&self) -> impl Iterator<Item = (&String, &Asked)> {
+        self.allocations.iter().filter(|(_, asked)| !asked.is_under_way)
     }
 
     fn ask_at(&self, asked: &Asked) -> Instant {
-        let host = self.hosts.get(&asked.place.node);
-        host.map_or(asked.due, |host| host.ask_at.max(asked.due))
+        let host = self.hosts.ask_at(&asked.place.node);
+        host.map_or(asked.due, |at| at.max(asked.due))
     }
 
-    async fn take(&mut self, id: &str, answer: Answer) -> Result<(), Ended> {
+    async fn take(&mut self, id: &str, answer: Answer, now: Instant) -> Result<(), Ended> {
         let interval = self.interval();
         // It has left meanwhile.
         let Some(asked) = self.allocations.get_mut(id) else { return Ok(()) };
         asked.is_under_way = false;
         let node = asked.place.node.clone();
-        let now = Instant::now();
         let is_silent = match &answer {
             Ok(checks) => checks.as_ref().is_none_or(BTreeMap::is_empty),
             Err(_) => false,
@@ -220,18 +235,24 @@ impl Checks {
         now: Instant,
     ) -> Result<(), Ended> {
         match error {
-            None if self.hosts.remove(&node).is_none() => Ok(()),
-            None => tell(&self.news, News::Host { node, error: None }).await,
-            Some(error) => {
-                let new = || Host { backoff: Backoff::new(PAUSE_MIN, PAUSE_MAX), ask_at: now };
-                let host = self.hosts.entry(node.clone()).or_insert_with(new);
-                // Of all its allocations that were asked at once, the first counts.
-                if host.ask_at <= now {
-                    host.ask_at = now + host.backoff.next_pause(PAUSE_MIN);
-                }
-                tell(&self.news, News::Host { node, error: Some(error) }).await
+            None if !self.hosts.answered(&node) => Ok(()),
+            Some(_) if self.hosts.failed(&node, now) => {
+                self.settle(&node).await?;
+                tell(&self.news, News::Host { node, error }).await
             }
+            error => tell(&self.news, News::Host { node, error }).await,
         }
+    }
+
+    /// Nothing more is waited for of a host's allocations that were never known.
+    async fn settle(&mut self, node: &str) -> Result<(), Ended> {
+        let unknown = self.allocations.iter_mut().filter(|(_, one)| one.health.is_none());
+        for (id, asked) in unknown.filter(|(_, one)| one.place.node == node) {
+            asked.health = Some(Health::new());
+            let (allocation, health) = (id.clone(), Health::new());
+            tell(&self.news, News::Health { allocation, health }).await?;
+        }
+        Ok(())
     }
 
     fn interval(&self) -> Duration {
@@ -244,9 +265,9 @@ async fn tell(listener: &mpsc::Sender<News>, news: News) -> Result<(), Ended> {
     listener.send(news).await.map_err(|_| Ended::ReceiverGone)
 }
 
-fn poll(context: Arc<Context>, id: String, namespace: Arc<str>) -> Poll {
+fn poll(context: Arc<Context>, id: String, place: Place) -> Poll {
     Box::pin(async move {
-        let query = Query::checks_of(&id).in_namespace(&namespace);
+        let query = Query::checks_of(&id).in_namespace(&place.namespace);
         let asked = tokio::time::timeout(ANSWER_WITHIN, context.client.read(&query)).await;
         let answer = match asked {
             Ok(Ok(answer)) => Ok(Some(answer.value)),
@@ -255,6 +276,6 @@ fn poll(context: Arc<Context>, id: String, namespace: Arc<str>) -> Poll {
             Ok(Err(error)) => Err(chain(&error)),
             Err(_) => Err(format!("{} is unanswered after {ANSWER_WITHIN:?}", query.describe())),
         };
-        (id, answer)
+        (id, place, answer)
     })
 }

@@ -1,8 +1,7 @@
 //! Random worlds, random clients: whatever the order of events, both ends agree when nothing happens any more.
 //!
-//! The client is written from the protocol's description, not from the server: it applies what it accepts, refuses a
-//! response with a bad resource as a whole, answers late, asks for endpoints and routes as Envoy does, and of its own
-//! accord for what may not exist; it drops that and asks again.
+//! The client (`model/client.rs`) is written from the protocol's description, not from the server; here it answers late,
+//! loses its stream, drops what it asked for and asks again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +9,9 @@ use proptest::prelude::*;
 
 use super::proxy::*;
 use crate::xds::stream::*;
+use client::Client;
+
+mod client;
 
 /// What happens next.
 #[derive(Debug, Clone)]
@@ -59,93 +61,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Content 3 is one that the client refuses.
 fn text(content: u8) -> String {
     if content == 3 { "bad".to_owned() } else { content.to_string() }
-}
-
-/// The specification's client.
-#[derive(Debug, Default)]
-struct Client {
-    holds: BTreeMap<(ResourceType, ResourceName), Arc<Encoded>>,
-    asked: BTreeMap<ResourceType, BTreeSet<ResourceName>>,
-    versions: BTreeMap<ResourceType, String>,
-    unanswered: std::collections::VecDeque<Response>,
-    refused: BTreeSet<(ResourceType, ResourceName, Version)>,
-    /// Endpoints that it asks for without having their cluster.
-    curious: BTreeSet<ResourceName>,
-    is_secretive: bool,
-}
-
-impl Client {
-    fn names(&self, kind: ResourceType) -> Vec<ResourceName> {
-        self.holds.keys().filter(|(of, _)| *of == kind).map(|(_, name)| name.clone()).collect()
-    }
-
-    /// Applies a response, or returns why not.
-    fn apply(&mut self, mode: Mode, response: &Response) -> Option<String> {
-        let bad = response.resources.iter().find(|content| content.any.starts_with(b"bad"));
-        if let Some(bad) = bad {
-            return Some(format!("{} is bad", bad.name));
-        }
-        if mode == Mode::Sotw && response.kind.has_wildcard() {
-            self.holds.retain(|(kind, _), _| *kind != response.kind);
-        }
-        for content in &response.resources {
-            self.holds.insert((response.kind, content.name.clone()), content.clone());
-        }
-        for name in &response.removed {
-            self.holds.remove(&(response.kind, name.clone()));
-        }
-        if let Some(version) = response.version {
-            self.versions.insert(response.kind, version.to_string());
-        }
-        None
-    }
-
-    /// What it asks for of a type: endpoints of its clusters, routes while it has a listener, what it is curious about.
-    fn wants(&self, kind: ResourceType) -> BTreeSet<ResourceName> {
-        match kind {
-            Endpoints => self.names(Cluster).into_iter().chain(self.curious.clone()).collect(),
-            Secret if self.is_secretive => ["leaf".into()].into(),
-            Routes if !self.names(Listener).is_empty() => ["r".into()].into(),
-            _ => BTreeSet::new(),
-        }
-    }
-
-    /// The request that follows an answer or opens a type.
-    fn request(
-        &mut self,
-        mode: Mode,
-        kind: ResourceType,
-        answers: Answers,
-        error: Option<String>,
-    ) -> Request {
-        let wants = self.wants(kind);
-        let is_first = !self.asked.contains_key(&kind);
-        let asked = self.asked.insert(kind, wants.clone()).unwrap_or_default();
-        let strings =
-            |names: Vec<&ResourceName>| names.into_iter().map(ToString::to_string).collect();
-        let names = match mode {
-            Mode::Sotw => Names::Whole {
-                names: strings(wants.iter().collect()),
-                version: self.versions.get(&kind).cloned().unwrap_or_default(),
-            },
-            Mode::Delta => {
-                let held = self.holds.iter().filter(|((of, name), _)| {
-                    is_first && *of == kind && (kind.has_wildcard() || wants.contains(name))
-                });
-                Names::Change {
-                    subscribe: strings(wants.difference(&asked).collect()),
-                    unsubscribe: strings(asked.difference(&wants).collect()),
-                    initial: held
-                        .map(|((_, name), it)| (name.to_string(), it.version.to_string()))
-                        .collect(),
-                }
-            }
-        };
-        // What is no longer asked for is dropped with its last referrer.
-        self.holds
-            .retain(|(of, name), _| *of != kind || kind.has_wildcard() || wants.contains(name));
-        Request { kind, answers, error, names }
-    }
 }
 
 /// Both ends and the network between them.

@@ -100,9 +100,10 @@ impl Told {
     /// Without what protects it, the same load must lose some: otherwise it could not have seen a loss.
     ///
     /// That does not hang on how late news are or how busy the machine is. At 100/s 36 requests of three to five seconds are
-    /// under way at every moment ([`Stage::lead`](crate::stage::Stage::lead) waits until they are), and whatever a scene ends at once has about half of them: one of two instances, one of two
-    /// gateways or Routers, a canary with its share. That none of 36 is there has a chance of 2⁻³⁶. No proxy may try them
-    /// again: they were sent, and streams have begun. A version that nobody checks fails each request that comes to it.
+    /// under way at every moment ([`Stage::lead`](crate::stage::Stage::lead) waits until they are), and whatever a scene ends
+    /// at once has about half of them: one of two instances, one of two gateways or Routers, a canary with its share. That
+    /// none of 36 is there has a chance of 2⁻³⁶. No proxy may try them again: they were sent, and streams have begun. A
+    /// version that nobody checks fails each request that comes to it.
     pub(crate) fn lost_some(&self) -> Result<(), String> {
         if self.outcome.all.lost() > 0 {
             return Ok(());

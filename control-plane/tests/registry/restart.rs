@@ -1,7 +1,7 @@
 //! On plain HTTP a dead client's blocking queries count against Consul's limit until their wait ends: whoever comes
 //! after it must still find room.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -86,6 +86,5 @@ impl Drop for ControlPlane {
 }
 
 fn ports() -> [SocketAddr; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
+    [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], lab::ports::reserve().unwrap())))
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 use tonic::transport::{Channel, Endpoint};
@@ -38,8 +38,8 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-async fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+fn free_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], lab::ports::reserve().unwrap()))
 }
 
 /// One HTTP/1.1 exchange, headers included.
@@ -95,7 +95,7 @@ impl Plane {
             let name = format!("s{n:02}");
             replace(&registry, &format!("{name}.yaml"), &service(&name, 8000));
         }
-        let (xds, admin, api) = (free_address().await, free_address().await, free_address().await);
+        let (xds, admin, api) = (free_address(), free_address(), free_address());
         let config = format!(
             "registry = \"file\"\ndata_dir = \"\"\n\n[file]\ndirectory = {registry:?}\ninterval_ms = 20\n\n\
              [xds]\nlisten = \"{xds}\"\n\n[admin]\nlisten = \"{admin}\"\n\n[api]\nlisten = \"{api}\"\n"

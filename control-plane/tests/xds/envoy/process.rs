@@ -77,7 +77,7 @@ impl Envoy {
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (_, xds) = server.address.rsplit_once(':').unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let port = lab::ports::reserve().unwrap();
         let bootstrap = include_str!("../envoy.yaml")
             .replace("SOURCE", &source.in_bootstrap())
             .replace("API_TYPE", api_type)

@@ -4,7 +4,6 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -220,10 +219,7 @@ impl Drop for ConsulProcess {
 
 impl Ports {
     fn choose() -> std::io::Result<Self> {
-        let listeners: Vec<TcpListener> =
-            (0..5).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-        let mut ports = listeners.iter().map(|listener| Ok(listener.local_addr()?.port()));
-        let mut next = || ports.next().unwrap_or_else(|| Err(std::io::Error::other("no port")));
+        let next = || lab::ports::reserve().map_err(std::io::Error::other);
         Ok(Self {
             http: next()?,
             https: next()?,

@@ -143,7 +143,11 @@ class Cluster:
         raw = json.loads(self.cli("job", "inspect", job))
         return int(raw.get("Job", raw)["Version"])
 
-    def answers(self, job: str) -> set[str]:
+    def until_answers(self, job: str, words: set[str]) -> None:
+        """Waits until the healthy instances of a service say these words: a check may miss its second on a busy machine."""
+        until(20, f"{job} answers with {words}", lambda: self._answers(job) == words)
+
+    def _answers(self, job: str) -> set[str]:
         """What the healthy instances of a service in Consul say when they are asked."""
         listed = get(f"{self.consul}/v1/health/service/{job}?passing") or []
         told = set()

@@ -29,7 +29,8 @@ def test_a_host_is_emptied_once_and_given_back(place):
     assert "would move moved.app[" in looked.message and runs_on(place, node["ID"])
     drained = place.play("drain", **options, node_drain_deadline_seconds=20)
     assert (drained.rc, drained.changed) == (0, 1), drained.told
-    assert not runs_on(place, node["ID"]) and place.answers("moved") == {"one"}
+    assert not runs_on(place, node["ID"])
+    place.until_answers("moved", {"one"})
     again = place.play("drain", **options)
     assert (again.rc, again.changed) == (0, 0), again.told
     back = place.play("drain", **options, node_drain_state="eligible")

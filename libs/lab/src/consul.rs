@@ -4,6 +4,7 @@
 //! Its ports stay the same for its whole life. Nothing here speaks of the mesh: registrations are the placer's.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
@@ -93,32 +94,15 @@ impl Answers for Agent {
     }
 }
 
+impl Deref for Agent {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
 impl Agent {
-    /// Its HTTP address.
-    pub const fn address(&self) -> SocketAddr {
-        self.api.address()
-    }
-
-    /// Its HTTP address, as configuration files want it.
-    pub fn url(&self) -> String {
-        self.api.url()
-    }
-
-    /// Its management token, when it has access control.
-    pub fn token(&self) -> Option<&str> {
-        self.api.token()
-    }
-
-    /// Calls its API with the management token; the answer is JSON, or null when it is no JSON.
-    pub async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> Result<Value, LabError> {
-        self.api.call(method, path, body.as_ref()).await
-    }
-
     /// Makes a token with the given rules (Consul's policy language) and gives its secret.
     pub async fn create_token(&self, name: &str, rules: &str) -> Result<String, LabError> {
         let policy = json!({"Name": name, "Rules": rules});

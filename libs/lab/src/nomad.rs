@@ -7,15 +7,15 @@
 //! started them, also when its agent was killed before.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use http::Method;
 use serde_json::{Value, json};
 
 use crate::daemon::{Answers, Daemon};
-use crate::http::{Answer, Api, Client};
+use crate::http::{Api, Client};
 use crate::netns::NetNs;
 use crate::process::{Process, Program};
 use crate::{LabError, parts, ports};
@@ -136,6 +136,14 @@ impl Answers for Agent {
     }
 }
 
+impl Deref for Agent {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.api
+    }
+}
+
 impl Agent {
     /// Which program it is.
     pub const fn kind(&self) -> Kind {
@@ -147,44 +155,9 @@ impl Agent {
         self.kind == Kind::StandIn
     }
 
-    /// Its HTTP address.
-    pub const fn address(&self) -> SocketAddr {
-        self.api.address()
-    }
-
-    /// Its HTTP address, as `NOMAD_ADDR` wants it.
-    pub fn url(&self) -> String {
-        self.api.url()
-    }
-
     /// A folder with `nomad` in it, to be put before others on PATH.
     pub fn path(&self) -> &Path {
         self.binary.parent().unwrap_or(Path::new("."))
-    }
-
-    /// A request, whatever its answer.
-    pub async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Answer, LabError> {
-        self.api.send(method, path, body).await
-    }
-
-    /// A request whose answer must be a success; what is no JSON is null.
-    pub async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> Result<Value, LabError> {
-        self.api.call(method, path, body.as_ref()).await
-    }
-
-    /// Reads.
-    pub async fn get(&self, path: &str) -> Result<Value, LabError> {
-        self.call(Method::GET, path, None).await
     }
 
     /// `nomad` with these words, asking this agent from where it is.

@@ -64,9 +64,9 @@ impl Api {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<Value>,
     ) -> Result<Value, LabError> {
-        let answer = self.send(method.clone(), path, body).await?;
+        let answer = self.send(method.clone(), path, body.as_ref()).await?;
         if answer.status.is_success() {
             return Ok(serde_json::from_slice(&answer.body).unwrap_or(Value::Null));
         }
@@ -75,5 +75,10 @@ impl Api {
             status: answer.status.as_u16(),
             body: answer.text(),
         })
+    }
+
+    /// Reads.
+    pub async fn get(&self, path: &str) -> Result<Value, LabError> {
+        self.call(Method::GET, path, None).await
     }
 }

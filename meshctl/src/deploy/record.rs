@@ -169,18 +169,41 @@ impl State {
 }
 
 #[cfg(test)]
+impl Record {
+    /// A deploy of version 5 of `orders` over version 4, with no gate but that of the mesh.
+    pub(crate) fn sample(state: State) -> Self {
+        Self {
+            job: "orders".to_owned(),
+            command: Asked::Deploy,
+            owner: Owner {
+                name: "alice@build-3".to_owned(),
+                pid: 1,
+                boot: "b".to_owned(),
+                meshctl: "0.1.0".to_owned(),
+            },
+            started: 0,
+            what: "orders.nomad.hcl".to_owned(),
+            fingerprint: "f".to_owned(),
+            before: Some(4),
+            gates: Gates {
+                convergence: true,
+                allow_unconnected: false,
+                sli: None,
+                manual: false,
+                tolerated: 0,
+            },
+            state,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn whoever_goes_on_may_waive_what_holds_it_up_and_forgets_no_gate() {
-        let plain = Gates {
-            convergence: true,
-            allow_unconnected: false,
-            sli: None,
-            manual: false,
-            tolerated: 0,
-        };
+        let plain = Record::sample(State::Promoting { version: 5 }).gates;
         let careful = Gates { manual: true, ..plain.clone() };
         assert_eq!(careful.clone().continued(plain.clone()), careful);
         assert_eq!(plain.clone().continued(careful.clone()), careful);
@@ -192,28 +215,9 @@ mod tests {
 
     #[test]
     fn a_record_reads_as_json_with_its_state_by_name() {
-        let record = Record {
-            job: "orders".to_owned(),
-            command: Asked::Deploy,
-            owner: Owner {
-                name: "alice@build-3".to_owned(),
-                pid: 7,
-                boot: "b".to_owned(),
-                meshctl: "0.1.0".to_owned(),
-            },
-            started: 3_600,
-            what: "orders.nomad.hcl".to_owned(),
-            fingerprint: "f".to_owned(),
-            before: Some(4),
-            gates: Gates {
-                convergence: true,
-                allow_unconnected: false,
-                sli: None,
-                manual: true,
-                tolerated: 0,
-            },
-            state: State::AwaitingPromotion { version: 5, why: "--gate manual".to_owned() },
-        };
+        let why = "--gate manual".to_owned();
+        let mut record = Record::sample(State::AwaitingPromotion { version: 5, why });
+        (record.started, record.owner.pid, record.gates.manual) = (3_600, 7, true);
         let json = serde_json::to_value(&record).unwrap();
         assert_eq!(json["state"], "awaiting_promotion");
         assert_eq!(json["version"], 5);

@@ -5,33 +5,11 @@ use std::collections::BTreeMap;
 use nomad::{Deployment, GroupDeployment};
 
 use super::*;
-use crate::deploy::record::Owner;
 
 /// Version 5 waits for a promotion; its deployment has that status and is promoted or not.
 fn waiting(status: &str, promoted: bool) -> (Record, View) {
-    let gates = Gates {
-        convergence: true,
-        allow_unconnected: false,
-        sli: None,
-        manual: true,
-        tolerated: 0,
-    };
-    let record = Record {
-        job: "orders".to_owned(),
-        command: Asked::Deploy,
-        owner: Owner {
-            name: "alice@build".to_owned(),
-            pid: 1,
-            boot: String::new(),
-            meshctl: String::new(),
-        },
-        started: 0,
-        what: "orders.nomad.hcl".to_owned(),
-        fingerprint: "f".to_owned(),
-        before: Some(4),
-        gates,
-        state: State::Promoting { version: 5 },
-    };
+    let mut record = Record::sample(State::Promoting { version: 5 });
+    record.gates.manual = true;
     let group = GroupDeployment { desired_canaries: 1, promoted, ..GroupDeployment::default() };
     let deployment = Deployment {
         job_version: 5,

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::*;
 use crate::deploy::mesh::MeshAnswer;
-use crate::deploy::record::{Asked, Gates, Owner};
+use crate::deploy::record::Asked;
 use crate::deploy::sli::{Sli, SliRules};
 
 mod back;
@@ -27,29 +27,7 @@ pub(super) struct World {
 impl World {
     /// Version 5 is submitted, one canary is placed and starts.
     pub(super) fn new(state: State) -> Self {
-        let gates = Gates {
-            convergence: true,
-            allow_unconnected: false,
-            sli: None,
-            manual: false,
-            tolerated: 0,
-        };
-        let record = Record {
-            job: "orders".to_owned(),
-            command: Asked::Deploy,
-            owner: Owner {
-                name: "alice@build".to_owned(),
-                pid: 1,
-                boot: String::new(),
-                meshctl: String::new(),
-            },
-            started: 0,
-            what: "orders.nomad.hcl".to_owned(),
-            fingerprint: "f".to_owned(),
-            before: Some(4),
-            gates,
-            state,
-        };
+        let record = Record::sample(state);
         let patience = Patience {
             elapsed: Duration::from_secs(10),
             timeout: Duration::from_secs(900),

@@ -85,7 +85,7 @@ class Airflow:
             "SCHEDULER__JOB_HEARTBEAT_SEC": "1",
             # A killed worker is noticed when its heartbeat is missing for this long.
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC": "2",
-            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+            "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
             "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
             "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
             "SCHEDULER__ENABLE_HEALTH_CHECK": "False",

@@ -89,7 +89,7 @@ class NomadDispatchOperator(BaseOperator):
         placement_timeout: timedelta = timedelta(minutes=10),
         patience: timedelta = PATIENCE,
         poll_interval: timedelta = timedelta(seconds=30),
-        resume_delay: timedelta = timedelta(seconds=5),
+        resume_delay: timedelta = timedelta(seconds=10),
         logs_every: timedelta | None = None,
         log_tasks: Sequence[str] | None = None,
         log_limit_bytes: int = Limits.stream,

@@ -9,6 +9,8 @@ from ayatori_airflow import NomadDispatchOperator
 
 SECOND = timedelta(seconds=1)
 RETRIED = {"retries": 2, "retry_delay": SECOND}
+# Longer than a scheduler that starts two dozen tasks at once on two cores needs to learn that one of them paused.
+PAUSED = {"resume_delay": 20 * SECOND}
 # `nomad_double` speaks Nomad's shapes and does what a test tells it: what no Nomad here can do.
 DAGS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -34,13 +36,13 @@ for name, arguments in DAGS.items():
                 "job": "e2e-batch",
                 "meta": {"script": "{{ dag_run.conf.get('script', '') }}"},
                 "poll_interval": 10 * SECOND,
-                "resume_delay": 8 * SECOND,
+                **PAUSED,
                 **arguments,
             }
         )
     globals()[name] = dag
 
 with DAG(dag_id="mapped", schedule=None, is_paused_upon_creation=False):
-    NomadDispatchOperator.partial(task_id="batch", job="e2e-batch").expand(
+    NomadDispatchOperator.partial(task_id="batch", job="e2e-batch", **PAUSED).expand(
         meta=[{"script": "echo first"}, {"script": "echo second"}]
     )

@@ -34,6 +34,7 @@ check: fmt lint test-unit ## Format, lint, unit tests: the inner loop
 .PHONY: fmt
 fmt:
 	@$(CARGO) fmt --all --check
+	@cd fuzz && $(CARGO) fmt --check
 
 .PHONY: lint
 lint:
@@ -77,28 +78,17 @@ test-airflow: setup ## The Airflow package alone: format, lint, types, and its t
 test-deploy: setup build ## Only the deploys under load; AYATORI_DEPLOY_RATE=N requests a second (100)
 	@$(PARTS); $(CARGO) test -p e2e --test deploy $(TEST_FLAGS) $(SHOW)
 
-# What is found is kept under target/fuzz, so that a later run begins where this one ended.
-#   fuzz-in CRATE "TARGET…" SECONDS
-fuzz-in = for target in $(2); do \
-	mkdir -p target/fuzz/corpus/$$target target/fuzz/artifacts; \
-	(cd $(1) && "$$AYATORI_CARGO_FUZZ" fuzz run --sanitizer none --target-dir ../target/fuzz $$target \
-	../target/fuzz/corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(3) -max_len=2048 -timeout=10 \
-	-print_final_stats=1 -verbosity=0 -artifact_prefix=../target/fuzz/artifacts/ 2>&1 | grep -vE '^(\#|"|stat::(new|slow))'); done
-fuzz = $(call fuzz-in,api-gateway,json url,$(1)); $(call fuzz-in,host-agent,exposition zipkin,$(1))
-
 .PHONY: test-ansible
 test-ansible: setup build ## Lint the playbooks and run their tests; the site on a booted Debian needs root
 	@$(PARTS); ansible/tests/run
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz what reads URLs, JSON, metrics and spans, each for FUZZ_SECONDS (default 300)
-	@$(PARTS); $(call fuzz,$(FUZZ_SECONDS))
+	@$(PARTS); scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: test-fuzz
 test-fuzz: ## The same for 10 seconds each
-	@$(PARTS); if [ -z "$${AYATORI_CARGO_FUZZ:-}" ]; then \
-	echo "SKIP test-fuzz: cargo-fuzz: this machine has none; run \`make setup\`"; \
-	case ",$$E2E_REQUIRE," in *,cargo-fuzz,*) exit 1;; esac; else $(call fuzz,10); fi
+	@$(PARTS); scripts/fuzz 10
 
 .PHONY: bench-xds
 bench-xds: setup-demo ## Measure the control plane with thousands of simulated Envoys

@@ -25,7 +25,7 @@ fn converted(body: &str, format: Format, accept: &str) -> String {
 
 /// Bodies that hold everything, one for each format.
 fn bodies() -> Vec<(Format, Vec<u8>)> {
-    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/exposition");
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/exposition");
     let read = |name: &str| std::fs::read(seeds.join(name)).unwrap();
     let body = |name: &str| {
         let seed = read(name);

@@ -27,10 +27,8 @@ fn written(exposition: &Exposition, accepted: Accepted, has_timestamps: bool) ->
     let own = parse(Vec::new(), Format::Text, LIMITS, &[]).expect("an empty body");
     let none = TargetLabels::default();
     let labels = none.with("job", "a\"b").with("instance", "1");
-    let sources = [
-        Source { labels: &none, exposition: &own },
-        Source { labels: &labels, exposition },
-    ];
+    let sources =
+        [Source { labels: &none, exposition: &own }, Source { labels: &labels, exposition }];
     encode(&merge(&sources), accepted, has_timestamps)
 }
 

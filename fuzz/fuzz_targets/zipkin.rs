@@ -9,7 +9,10 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     for converted in [zipkin::from_json(bytes), zipkin::from_proto(bytes)].into_iter().flatten() {
         visit_spans(&converted.message, |span| {
-            assert!(read(span).is_ok_and(|facts| facts.is_text), "the converted span cannot be read");
+            assert!(
+                read(span).is_ok_and(|facts| facts.is_text),
+                "the converted span cannot be read"
+            );
         });
     }
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use api_gateway::transcode::{JsonOptions, from_json, to_json};
-use api_gateway_fuzz::API;
+use fuzz::API;
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
 use prost_reflect::DynamicMessage;

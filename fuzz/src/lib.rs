@@ -8,7 +8,8 @@ use prost_reflect::DescriptorPool;
 
 /// The test service, compiled.
 pub static API: LazyLock<Api> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/transcode/protos");
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../api-gateway/tests/transcode/protos");
     let mut compiler = protox::Compiler::new([folder]).expect("the folder of the test schema");
     compiler.include_imports(true).open_file("echo/v1/echo.proto").expect("the test schema");
     let files = compiler.encode_file_descriptor_set();

@@ -2,8 +2,8 @@
 #![no_main]
 
 use api_gateway::transcode::{JsonOptions, Limits, Parts, PathTemplate, bind, to_json};
-use api_gateway_fuzz::API;
 use bytes::Bytes;
+use fuzz::API;
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 

@@ -5,8 +5,10 @@ function say(line) {
   else if (said == 151) print "… the rest is in the log"
 }
 
-# cargo test: what a failed test printed, then the list of the failed.
+# cargo test: what a failed test printed, without the way there, then the list of the failed.
 /^failures:$/ { inside = 1 }
+/^stack backtrace:$/ { is_trace = 1 }
+is_trace { if (/^note:/) is_trace = 0; next }
 /^successes:$/ || /^test result: / { inside = 0 }
 inside { say($0); next }
 

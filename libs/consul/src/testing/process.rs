@@ -169,20 +169,20 @@ impl ConsulProcess {
         self.until_ready().await
     }
 
-    /// Connections that clients have open to its HTTP and HTTPS ports.
+    /// Connections that clients have open to its HTTP port.
     ///
     /// # Errors
     /// Where there is no `/proc/net/tcp`.
     pub fn connections(&self) -> std::io::Result<usize> {
-        const ESTABLISHED: &str = "01";
-        let table = std::fs::read_to_string("/proc/net/tcp")?;
-        let ours = [self.ports.http, self.ports.https].map(|port| format!(":{port:04X}"));
-        let is_ours = |line: &&str| {
-            let mut fields = line.split_whitespace().skip(1);
-            let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1));
-            state == Some(ESTABLISHED) && ours.iter().any(|port| local.ends_with(port))
-        };
-        Ok(table.lines().filter(is_ours).count())
+        connections_to(self.ports.http)
+    }
+
+    /// Connections that clients have open to its HTTPS port.
+    ///
+    /// # Errors
+    /// Where there is no `/proc/net/tcp`.
+    pub fn tls_connections(&self) -> std::io::Result<usize> {
+        connections_to(self.ports.https)
     }
 
     fn signal(&self, signal: Signal) -> std::io::Result<()> {
@@ -228,6 +228,18 @@ impl Ports {
             serf_wan: next()?,
         })
     }
+}
+
+/// Established connections of this host's own to a port.
+fn connections_to(port: u16) -> std::io::Result<usize> {
+    const ESTABLISHED: &str = "01";
+    let ours = format!(":{port:04X}");
+    let is_ours = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1));
+        state == Some(ESTABLISHED) && local.ends_with(&ours)
+    };
+    Ok(std::fs::read_to_string("/proc/net/tcp")?.lines().filter(is_ours).count())
 }
 
 fn binary() -> Option<PathBuf> {

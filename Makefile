@@ -42,7 +42,7 @@ lint:
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 # What a test of everything is made of; a part that fails does not keep the others from being run.
-EVERYTHING := test-rust test-airflow test-ansible test-fuzz
+EVERYTHING := test-crates test-mesh test-airflow test-ansible test-fuzz
 
 .PHONY: test
 test: setup build ## Set up what is missing and run every test once, against real parts
@@ -52,9 +52,15 @@ test: setup build ## Set up what is missing and run every test once, against rea
 test-full: setup build ## The whole matrices: as `make test`, 50 kills of the host agent, deploys at 1,000/s; before a release
 	@AYATORI_KILLS=50 $(MAKE) --no-print-directory --keep-going $(EVERYTHING) test-deploy-fast
 
-.PHONY: test-rust
-test-rust:
-	@$(PARTS); $(CARGO) test --workspace $(TEST_FLAGS) $(SHOW)
+# Most of these tests wait for processes and deadlines, so more of them run at a time than there are cores.
+.PHONY: test-crates
+test-crates:
+	@$(PARTS); $(CARGO) test --workspace --exclude control-plane --exclude e2e $(TEST_FLAGS) $(SHOW) --test-threads=$$((2 * $$(nproc)))
+
+# These work: load, storms, thousands of services.
+.PHONY: test-mesh
+test-mesh:
+	@$(PARTS); $(CARGO) test -p control-plane -p e2e $(TEST_FLAGS) $(SHOW)
 
 .PHONY: test-deploy-fast
 test-deploy-fast:
@@ -70,8 +76,7 @@ test-e2e: setup build ## Only the lab's and the end-to-end tests, with real Envo
 	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
 
 .PHONY: test-airflow
-test-airflow: setup ## The Airflow package alone: format, lint, types, and its tests with a real Airflow
-	@$(CARGO) build -p nomad-stand-in
+test-airflow: setup build ## The Airflow package alone: format, lint, types, and its tests with a real Airflow
 	@$(PARTS); scripts/test-airflow
 
 .PHONY: test-deploy

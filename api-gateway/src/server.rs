@@ -30,6 +30,11 @@ use crate::transcode::{Api, Egress, Options, Refusal, call};
 
 /// How long requests under way may take when the process stops.
 pub const GRACE: Duration = Duration::from_secs(10);
+/// Requests of one connection at a time; Envoy opens another one beyond.
+const STREAMS: u32 = 1000;
+/// Headers of a request, in bytes: above the 96 KiB that Envoy's listeners let through, of which HTTP/2 counts each header
+/// with 32 bytes more.
+const HEADER_BYTES: u32 = 128 << 10;
 /// A pause after a connection could not be taken, which is so when the process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,7 +100,10 @@ impl Server {
         });
         let mut http = Builder::new(TokioExecutor::new());
         http.http1().timer(TokioTimer::new());
-        http.http2().timer(TokioTimer::new()).max_concurrent_streams(1000);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEADER_BYTES);
         let connection = http.serve_connection(TokioIo::new(connection), service).into_owned();
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -166,3 +174,6 @@ impl Server {
         self.schemas.apis_after_doubt(conversion).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,10 @@ impl Server {
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS)
-            .max_header_list_size(HEADER_BYTES);
+            .max_header_list_size(HEADER_BYTES)
+            // After a stall Envoy gives up at once all that waited too long, which is no attack: a connection that is closed
+            // for it takes those with it that did not.
+            .max_pending_accept_reset_streams(STREAMS as usize);
         let connection = http.serve_connection(TokioIo::new(connection), service).into_owned();
         let connection = graceful.watch(connection);
         connections.spawn(async move {

@@ -1,13 +1,13 @@
-//! The connection to the gateway's Envoy: HTTP/2 with prior knowledge, opened when it is needed and again when it is gone.
+//! Connections to the gateway's Envoy: HTTP/2 with prior knowledge, opened when they are needed and again when they are gone.
 //!
-//! In: a request with its whole body. Out: the response as it begins. All calls share the connection; those beyond what
-//! Envoy allows at a time wait their turn.
+//! In: a request with its whole body. Out: the response as it begins. Calls share a connection, up to as many as Envoy
+//! takes of it at a time: those beyond get another one, so that streams which stay open keep nobody waiting.
 //!
 //! **Invariants**: a request is sent again only when Envoy says, or it is sure, that nobody has read it.
 //! **Absent**: time limits, which are the callers'.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
@@ -22,6 +22,10 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const WINDOW: u32 = 8 << 20;
 /// A request that nobody has read is sent so often.
 const ATTEMPTS: usize = 3;
+/// Connections at a time; calls beyond what these take wait their turn.
+const MOST: usize = 8;
+/// Calls on a connection before Envoy has said how many it takes: what the control plane has its listeners say.
+const EXPECTED: usize = 1000;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +42,34 @@ pub(super) enum Lost {
     Call(#[from] h2::Error),
 }
 
+/// A call's place on its connection, to be kept until the call has ended.
+pub(super) type Place = Arc<()>;
+
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct Connections {
     address: SocketAddr,
-    open: Mutex<Option<SendRequest<Bytes>>>,
-    /// One opens it, the others wait for that.
+    open: Mutex<Vec<Open>>,
+    /// One opens a connection, the others wait for that.
     opening: tokio::sync::Mutex<()>,
     /// Reads and writes; what is left over ends with the value.
     driven: Mutex<JoinSet<()>>,
 }
 
-impl Connection {
+/// A connection; each call has a clone of `calls`.
+#[derive(Debug, Clone)]
+struct Open {
+    sender: SendRequest<Bytes>,
+    calls: Place,
+}
+
+impl Open {
+    fn has_place(&self) -> bool {
+        Arc::strong_count(&self.calls) <= self.sender.current_max_send_streams()
+    }
+}
+
+impl Connections {
     pub(super) fn to(address: SocketAddr) -> Self {
         let (open, opening) = (Mutex::default(), tokio::sync::Mutex::default());
         Self { address, open, opening, driven: Mutex::default() }
@@ -60,39 +80,53 @@ impl Connection {
         &self,
         request: Request<()>,
         body: Bytes,
-    ) -> Result<Response<RecvStream>, Lost> {
+    ) -> Result<(Response<RecvStream>, Place), Lost> {
         let mut attempt = 1;
         loop {
-            let sender = self.sender().await?;
+            let Open { sender, calls } = self.place().await?;
             match exchange(sender, request.clone(), body.clone()).await {
                 Err(error) if attempt < ATTEMPTS && is_unread(&error) => attempt += 1,
-                outcome => return Ok(outcome?),
+                outcome => return Ok((outcome?, calls)),
             }
         }
     }
 
-    /// A place for a call, on the connection that is open or on a new one.
-    async fn sender(&self) -> Result<SendRequest<Bytes>, Lost> {
-        let known = self.known();
-        if let Some(sender) = known
-            && let Ok(sender) = sender.ready().await
-        {
-            return Ok(sender);
+    /// A place for a call, on a connection that is open or on a new one.
+    async fn place(&self) -> Result<Open, Lost> {
+        if let Some(open) = self.known().await {
+            return Ok(open);
         }
         let _one = self.opening.lock().await;
-        // Somebody else may have opened it meanwhile.
-        if let Some(sender) = self.known()
-            && let Ok(sender) = sender.ready().await
-        {
-            return Ok(sender);
+        // Somebody else may have opened one meanwhile.
+        if let Some(open) = self.known().await {
+            return Ok(open);
         }
-        let sender = self.connect().await?;
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender.clone());
-        Ok(sender.ready().await?)
+        let open = Open { sender: self.connect().await?.ready().await?, calls: Place::default() };
+        self.open().push(open.clone());
+        Ok(open)
     }
 
-    fn known(&self) -> Option<SendRequest<Bytes>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// A place on a connection that is open; those that have ended are forgotten.
+    async fn known(&self) -> Option<Open> {
+        loop {
+            let Open { sender, calls } = self.pick()?;
+            match sender.ready().await {
+                Ok(sender) => return Some(Open { sender, calls }),
+                Err(_) => self.open().retain(|open| !Arc::ptr_eq(&open.calls, &calls)),
+            }
+        }
+    }
+
+    /// The first connection with a place; when there are as many as there may be, that with the fewest calls.
+    fn pick(&self) -> Option<Open> {
+        let open = self.open();
+        let calls = |one: &&Open| Arc::strong_count(&one.calls);
+        let fewest = || open.iter().min_by_key(calls).filter(|_| open.len() >= MOST);
+        open.iter().find(|one| one.has_place()).or_else(fewest).cloned()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self) -> Result<SendRequest<Bytes>, Lost> {
@@ -101,12 +135,13 @@ impl Connection {
         stream.set_nodelay(true).map_err(lost)?;
         let mut settings = Builder::new();
         settings.initial_window_size(STREAM_WINDOW).initial_connection_window_size(WINDOW);
-        let (sender, connection) = settings.enable_push(false).handshake(stream).await?;
+        settings.initial_max_send_streams(EXPECTED).enable_push(false);
+        let (sender, connection) = settings.handshake(stream).await?;
         let mut driven = self.driven.lock().unwrap_or_else(PoisonError::into_inner);
         while driven.try_join_next().is_some() {}
         driven.spawn(async move {
             if let Err(error) = connection.await {
-                debug!(%error, "The connection to the gateway's Envoy ended");
+                debug!(%error, "A connection to the gateway's Envoy ended");
             }
         });
         Ok(sender)

@@ -26,7 +26,7 @@ use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::codec::{DecodeBuf, Decoder, Streaming};
 use tonic::{Code, Status};
 
-use super::connection::{Connection, Lost};
+use super::connection::{Connections, Lost, Place};
 use super::metadata::is_base64;
 use super::refusal::Refusal;
 
@@ -37,7 +37,7 @@ const GRPC_DETAILS: &str = "grpc-status-details-bin";
 /// The way to the egress listener of the gateway's Envoy.
 #[derive(Debug, Clone)]
 pub struct Egress {
-    connection: Arc<Connection>,
+    connections: Arc<Connections>,
 }
 
 /// One service behind the egress listener.
@@ -67,9 +67,9 @@ pub(super) enum Beginning {
 }
 
 impl Egress {
-    /// Connects to this address when the first call is made.
+    /// Connects to this address when a call is made that needs a connection.
     pub fn new(address: SocketAddr) -> Self {
-        Self { connection: Arc::new(Connection::to(address)) }
+        Self { connections: Arc::new(Connections::to(address)) }
     }
 
     /// The service that the listener knows by this name.
@@ -89,8 +89,9 @@ impl Upstream {
         max_message: usize,
     ) -> Result<Beginning, Refusal> {
         let request = self.request(path, metadata)?;
-        let response = self.egress.connection.call(request, frame(&message)).await;
-        let (parts, body) = response.map_err(|error| self.unreachable(&error))?.into_parts();
+        let response = self.egress.connections.call(request, frame(&message)).await;
+        let (response, place) = response.map_err(|error| self.unreachable(&error))?;
+        let (parts, body) = response.into_parts();
         let mut headers = parts.headers;
         let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         if !is_grpc(content_type) {
@@ -108,7 +109,8 @@ impl Upstream {
             return Ok(Beginning::Ended { headers, status });
         }
         let ended_by_service = Arc::new(AtomicBool::new(false));
-        let body = GrpcBody { inner: body, state: State::Data, ended: ended_by_service.clone() };
+        let (state, ended) = (State::Data, ended_by_service.clone());
+        let body = GrpcBody { inner: body, state, ended, _place: place };
         let decoder = MessageDecoder { output };
         let messages =
             Streaming::new_response(decoder, body, parts.status, None, Some(max_message));
@@ -172,6 +174,7 @@ struct GrpcBody {
     inner: RecvStream,
     state: State,
     ended: Arc<AtomicBool>,
+    _place: Place,
 }
 
 /// What is still to come of an answer.

@@ -107,10 +107,14 @@ impl Versions {
         self.known.iter().map(|known| (known.version.id, known.version.api.clone())).collect()
     }
 
-    /// The versions that requests are tried with, newest first.
+    /// The versions that requests are tried with, newest first: of too many those that were seen last.
     pub(super) fn alive(&self) -> Vec<Version> {
-        let alive = self.known.iter().filter(|known| known.unseen <= self.keep);
-        alive.take(MOST_ALIVE).map(|known| known.version.clone()).collect()
+        let known = self.known.iter().enumerate();
+        let mut alive: Vec<_> = known.filter(|(_, known)| known.unseen <= self.keep).collect();
+        alive.sort_by_key(|(_, known)| known.unseen);
+        alive.truncate(MOST_ALIVE);
+        alive.sort_by_key(|(at, _)| *at);
+        alive.into_iter().map(|(_, known)| known.version.clone()).collect()
     }
 }
 
@@ -158,6 +162,11 @@ mod tests {
         check(&seen, &[2]);
         seen.push((205, 1));
         check(&seen, &[2, 1]);
+    }
+
+    #[test]
+    fn after_many_updates_at_once_the_version_that_is_met_again_is_alive() {
+        check(&[(0, 1), (5, 2), (10, 3), (15, 4), (20, 5), (25, 1)], &[5, 4, 3, 1]);
     }
 
     #[test]

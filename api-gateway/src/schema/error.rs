@@ -36,7 +36,7 @@ pub enum Fault {
     Stopping,
     /// More conversions than are kept.
     #[error(
-        "{0} conversions are kept already; raise the limit, or convert fewer services in one gateway"
+        "{0} conversions are kept already, which is all that a gateway keeps; convert fewer services in this System"
     )]
     TooManyConversions(usize),
     /// Envoy's egress listener does not answer.
@@ -104,10 +104,16 @@ pub enum Fault {
     #[error("{0} came twice with different content; correct what registers it")]
     Contradiction(String),
     /// More files than are read.
-    #[error("more than {0} files; offer fewer services, or raise the limit")]
+    #[error(
+        "more than {0} files, which is all that is read; name fewer gRPC services in `convert.grpc`, or leave out of the descriptor \
+         file what they do not need"
+    )]
     TooManyFiles(usize),
     /// More bytes than are read.
-    #[error("more than {0} bytes of descriptors; offer fewer services, or raise the limit")]
+    #[error(
+        "more than {0} bytes of descriptors, which is all that is read; name fewer gRPC services in `convert.grpc`, or leave out of \
+         the descriptor file what they do not need"
+    )]
     TooLarge(usize),
     /// Bytes that are no file descriptor.
     #[error("{0} holds bytes that are no file descriptor; build it anew")]

@@ -130,7 +130,7 @@ impl Shape {
         let limit = self.options.limits.message_bytes;
         let message = match status.code() {
             Code::OutOfRange => format!(
-                "the service's message is larger than {limit} bytes; ask for less at a time, or raise the limit"
+                "the service's message is larger than {limit} bytes; ask for less at a time, or raise `limits.message_bytes`"
             ),
             _ => format!("{}; the service and its schema do not agree", status.message()),
         };

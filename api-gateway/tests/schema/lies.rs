@@ -156,7 +156,8 @@ async fn imports_without_end_end_at_the_limit_of_files() {
     };
     assert_eq!(
         refusal(endless).await,
-        "more than 50 files; offer fewer services, or raise the limit"
+        "more than 50 files, which is all that is read; name fewer gRPC services in `convert.grpc`, or leave \
+         out of the descriptor file what they do not need"
     );
 }
 

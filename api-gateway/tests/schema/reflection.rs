@@ -111,7 +111,8 @@ async fn a_schema_beyond_the_limits_is_refused_with_the_limit() {
     let few = begin(Limits { files: 1, ..Limits::default() });
     assert_eq!(
         few.refusal(QUOTES).await,
-        "the schema of service quotes cannot be learnt: more than 1 files; offer fewer services, or raise the limit"
+        "the schema of service quotes cannot be learnt: more than 1 files, which is all that is read; name fewer \
+         gRPC services in `convert.grpc`, or leave out of the descriptor file what they do not need"
     );
     let small = begin(Limits { bytes: 1100, ..Limits::default() });
     let refused = soon("an answer", small.schemas.apis(QUOTES)).await.unwrap_err();

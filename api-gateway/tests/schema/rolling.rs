@@ -112,8 +112,8 @@ async fn more_conversions_than_the_limit_are_refused_and_harm_none_that_are_kept
     soon("the schema", gateway.schemas.apis(QUOTES)).await.unwrap();
     assert_eq!(
         gateway.refusal("orders orders.v1.Orders").await,
-        "the schema of orders orders.v1.Orders cannot be learnt: 1 conversions are kept already; raise the limit, or \
-         convert fewer services in one gateway"
+        "the schema of orders orders.v1.Orders cannot be learnt: 1 conversions are kept already, which is all \
+         that a gateway keeps; convert fewer services in this System"
     );
     assert_eq!(bindings(&gateway.schemas.apis(QUOTES).await.unwrap()), [one()]);
 }

@@ -182,7 +182,7 @@ async fn a_message_beyond_the_limit_is_an_error_both_ways() {
     let error: Value = serde_json::from_str(got.text()).unwrap();
     assert_eq!(
         error["error"]["message"],
-        "the service's message is larger than 1000 bytes; ask for less at a time, or raise the limit"
+        "the service's message is larger than 1000 bytes; ask for less at a time, or raise `limits.message_bytes`"
     );
 }
 

@@ -24,7 +24,7 @@ use service::ErrorChain;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::openapi::Described;
 use crate::pages::trial;
@@ -120,7 +120,9 @@ impl RoutesFollower {
             }
             match timeout(PATIENCE, self.ask()).await.unwrap_or(Err(Unheard::Late)) {
                 Ok(routes) => {
-                    is_silent = false;
+                    if std::mem::take(&mut is_silent) {
+                        info!("The gateway's routes are told again");
+                    }
                     self.take(routes).await;
                 }
                 // The first failure is news; Envoy and the application often start at the same moment.

@@ -16,6 +16,13 @@ use crate::cli::Addresses;
 use crate::schema;
 use crate::transcode;
 
+/// The longest of the file's times, in seconds.
+const DAY_S: u64 = 86_400;
+/// The largest size that gRPC can write before a message.
+const LARGEST_BYTES: u64 = u32::MAX as u64;
+/// The JSON reader gives up at the next level by itself.
+const DEEPEST: u64 = 127;
+
 /// The file's exact shape; every key may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,7 +66,7 @@ pub struct RawLimits {
     pub body_bytes: usize,
     /// Largest message that a service may answer, in bytes.
     pub message_bytes: usize,
-    /// How deep objects and lists of a body may nest.
+    /// How deep objects and lists of a body may nest; at most 127.
     pub depth: usize,
 }
 
@@ -154,6 +161,18 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             );
         }
     }
+    for (key, value, range) in [
+        ("schemas.interval_s", raw.schemas.interval_s, 1..=DAY_S),
+        ("schemas.keep_s", raw.schemas.keep_s, 0..=DAY_S),
+        ("limits.body_bytes", raw.limits.body_bytes as u64, 1..=LARGEST_BYTES),
+        ("limits.message_bytes", raw.limits.message_bytes as u64, 1..=LARGEST_BYTES),
+        ("limits.depth", raw.limits.depth as u64, 1..=DEEPEST),
+    ] {
+        if !range.contains(&value) {
+            let (least, most) = (range.start(), range.end());
+            problems.add(key, format!("{value} is not between {least} and {most}"));
+        }
+    }
     Config {
         listen: raw.listen,
         egress: raw.egress,
@@ -162,7 +181,7 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
         consul: raw.consul.resolve(problems),
         descriptors: raw.schemas.directory,
         schemas: schema::Pace {
-            reflection: Duration::from_secs(raw.schemas.interval_s.max(1)),
+            reflection: Duration::from_secs(raw.schemas.interval_s),
             keep: Duration::from_secs(raw.schemas.keep_s),
             ..schema::Pace::default()
         },
@@ -192,5 +211,25 @@ mod tests {
             Addresses { listen: Some(SocketAddr::from(([0, 0, 0, 0], 1))), ..Addresses::default() };
         let error = Config::read(None, &addresses).unwrap_err().to_string();
         assert!(error.contains("listen: 0.0.0.0:1 is not on loopback"), "{error}");
+    }
+    #[test]
+    fn times_and_sizes_that_cannot_be_kept_are_named_all_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gateway.toml");
+        let text = "[schemas]\ninterval_s = 0\nkeep_s = 9000000000000000000\n\
+                    [limits]\nbody_bytes = 0\nmessage_bytes = 4294967296\ndepth = 128\n";
+        std::fs::write(&file, text).unwrap();
+        let error = Config::read(Some(&file), &Addresses::default()).unwrap_err().to_string();
+        let (_, problems) = error.split_once('\n').unwrap();
+        assert_eq!(
+            problems.lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "schemas.interval_s: 0 is not between 1 and 86400",
+                "schemas.keep_s: 9000000000000000000 is not between 0 and 86400",
+                "limits.body_bytes: 0 is not between 1 and 4294967295",
+                "limits.message_bytes: 4294967296 is not between 1 and 4294967295",
+                "limits.depth: 128 is not between 1 and 127",
+            ]
+        );
     }
 }

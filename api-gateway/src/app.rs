@@ -30,7 +30,7 @@ use crate::pages::{Pages, trial};
 use crate::routes::{self, RoutesFollower};
 use crate::schema::{self, DescriptorFolder, Owner, Reflection, Schemas, Sources};
 use crate::server::{GRACE, Server};
-use crate::transcode::{Egress, JsonOptions, Options};
+use crate::transcode::{Egress, Options};
 
 /// How long one question by reflection may take.
 const REFLECTION_DEADLINE: Duration = Duration::from_secs(4);
@@ -63,12 +63,12 @@ async fn start(config: &Config) -> anyhow::Result<()> {
         RoutesFollower::new(config.egress, config.ingress.is_some(), schemas.clone());
     tasks.spawn("routes", follower.run(shutdown.clone()));
     let listing = routes::page(&known);
-    let pages = Pages::new(schemas.clone(), known.described).router().merge(listing);
+    let pages = Pages::new(schemas.clone(), known.described, config.json).router().merge(listing);
     let pages = config.ingress.into_iter().fold(pages, |all, to| all.merge(trial::router(to)));
     let server = Server {
         schemas,
         egress: Egress::new(config.egress),
-        options: Arc::new(Options { json: JsonOptions::default(), limits: config.limits.clone() }),
+        options: Arc::new(Options { json: config.json, limits: config.limits.clone() }),
         metrics: ConversionMetrics::new(&mut metrics),
         others: Routes::new(authz.into_server()).into_axum_router(),
     };

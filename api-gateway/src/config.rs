@@ -14,7 +14,7 @@ use service::logging::LogConfig;
 
 use crate::cli::Addresses;
 use crate::schema;
-use crate::transcode;
+use crate::transcode::{self, JsonOptions};
 
 /// The longest of the file's times, in seconds.
 const DAY_S: u64 = 86_400;
@@ -40,6 +40,8 @@ pub struct RawConfig {
     pub consul: RawConsul,
     /// Where the schemas of gRPC services come from.
     pub schemas: RawSchemas,
+    /// How answers are written as JSON.
+    pub json: JsonOptions,
     /// What a request may weigh.
     pub limits: RawLimits,
     /// The admin port: health, metrics, pages.
@@ -87,6 +89,7 @@ impl Default for RawConfig {
             log: LogConfig::default(),
             consul: RawConsul::default(),
             schemas: RawSchemas::default(),
+            json: JsonOptions::default(),
             limits: RawLimits::default(),
             admin: RawAdmin::default(),
         }
@@ -128,6 +131,8 @@ pub struct Config {
     pub descriptors: PathBuf,
     /// When schemas are looked at.
     pub schemas: schema::Pace,
+    /// How answers are written.
+    pub json: JsonOptions,
     /// What a request may weigh.
     pub limits: transcode::Limits,
     /// The admin port.
@@ -185,6 +190,7 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
             keep: Duration::from_secs(raw.schemas.keep_s),
             ..schema::Pace::default()
         },
+        json: raw.json,
         limits: transcode::Limits {
             body_bytes: raw.limits.body_bytes,
             message_bytes: raw.limits.message_bytes,

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document of a System: what its gateway offers as REST.
 //!
-//! In: the routes that convert, as the control plane describes them, and the newest version of each schema. Out: one
-//! document. Called by the pages, once for each change of a schema.
+//! In: the routes that convert, as the control plane describes them, the newest version of each schema, and how answers
+//! are written. Out: one document. Called by the pages, once for each change of a schema.
 //!
 //! The document is built from plain JSON values: models of OpenAPI in Rust know the keywords of OpenAPI 3.0, and the
 //! canonical JSON of protobuf needs those of JSON Schema 2020-12, such as `dependentSchemas` and `propertyNames`.
@@ -23,7 +23,7 @@ pub use contract::gateway::{AuthWay, RestRoute};
 use serde_json::{Map, Value, json};
 
 use crate::schema::{Entry, Snapshot};
-use crate::transcode::{Api, Binding};
+use crate::transcode::{Api, Binding, JsonOptions};
 use comments::Comments;
 use message::{Messages, error_components};
 use operation::{Operation, error_responses};
@@ -54,8 +54,8 @@ impl From<&GatewayRoutes> for Described {
 }
 
 /// The document, as JSON.
-pub fn document(described: &Described, schemas: &Snapshot) -> Value {
-    let mut draft = Draft { components: error_components(), ..Draft::default() };
+pub fn document(described: &Described, schemas: &Snapshot, json: JsonOptions) -> Value {
+    let mut draft = Draft { json, components: error_components(), ..Draft::default() };
     for route in &described.routes {
         let text = route.conversion.to_string();
         match schemas.get(&text).and_then(|entry| newest(entry)) {
@@ -76,6 +76,7 @@ fn newest(entry: &Entry) -> Option<(String, &Api)> {
 /// The document while routes are added.
 #[derive(Default)]
 struct Draft {
+    json: JsonOptions,
     versions: Vec<String>,
     missing: Vec<String>,
     paths: Paths,
@@ -118,7 +119,7 @@ impl Draft {
         let mut prefix = String::new();
         let mut attempt = 1;
         loop {
-            let mut messages = Messages::new(&prefix, comments);
+            let mut messages = Messages::new(&prefix, comments, self.json);
             let bindings = api.bindings().iter().filter(|one| path::is_reachable(route, one));
             let operations = bindings
                 .map(|binding| (binding, Operation::new(binding, route, &mut messages)))

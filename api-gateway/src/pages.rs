@@ -36,6 +36,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::openapi::{Described, document};
 use crate::schema::{Schemas, Snapshot};
+use crate::transcode::JsonOptions;
 
 /// Everything from here; styles and pictures that Swagger UI makes itself; calls to wherever the System is.
 const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src *; \
@@ -46,6 +47,7 @@ const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-
 pub struct Pages {
     schemas: Schemas,
     described: watch::Receiver<Arc<Described>>,
+    json: JsonOptions,
     cached: Arc<Mutex<Option<Cached>>>,
 }
 
@@ -59,9 +61,13 @@ struct Cached {
 }
 
 impl Pages {
-    /// Pages of these schemas and this System.
-    pub fn new(schemas: Schemas, described: watch::Receiver<Arc<Described>>) -> Self {
-        Self { schemas, described, cached: Arc::default() }
+    /// Pages of these schemas and this System, whose answers are written so.
+    pub fn new(
+        schemas: Schemas,
+        described: watch::Receiver<Arc<Described>>,
+        json: JsonOptions,
+    ) -> Self {
+        Self { schemas, described, json, cached: Arc::default() }
     }
 
     /// The pages, to be mounted at a root of their own.
@@ -96,7 +102,7 @@ impl Pages {
                 return cached.clone();
             }
         }
-        let bytes = Bytes::from(document(&described, &snapshot).to_string());
+        let bytes = Bytes::from(document(&described, &snapshot, self.json).to_string());
         let etag = format!("\"{:032x}\"", xxh3_128(&bytes));
         let etag = HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"\""));
         cached.insert(Cached { snapshot, described, bytes, etag }).clone()

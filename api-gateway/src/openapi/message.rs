@@ -1,6 +1,6 @@
-//! The canonical JSON of messages and enums, as named JSON Schemas of the document.
+//! The JSON of messages and enums, as named JSON Schemas of the document.
 //!
-//! In: messages that operations use. Out: references, and the components that they lead to with all that these need.
+//! In: messages that operations use, and how they are written. Out: references, and the components that they lead to with all that these need.
 //!
 //! **Invariants**: a message is described once, however often and however deeply it is used: a message that contains itself
 //! is a reference to itself.
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::comments::Comments;
 use super::scalar::{scalar, well_known};
+use crate::transcode::JsonOptions;
 
 /// The component that every error is: a `google.rpc.Status`.
 const ERROR: &str = "Error";
@@ -23,20 +24,26 @@ const ANY: &str = "google.protobuf.Any";
 pub(super) struct Messages<'a> {
     prefix: String,
     comments: &'a Comments,
+    json: JsonOptions,
     components: BTreeMap<String, Value>,
     open: Vec<MessageDescriptor>,
 }
 
 impl<'a> Messages<'a> {
     /// None yet; the names of components begin with `prefix`.
-    pub(super) fn new(prefix: &str, comments: &'a Comments) -> Self {
+    pub(super) fn new(prefix: &str, comments: &'a Comments, json: JsonOptions) -> Self {
         let (prefix, components) = (prefix.to_owned(), BTreeMap::new());
-        Self { prefix, comments, components, open: Vec::new() }
+        Self { prefix, comments, json, components, open: Vec::new() }
     }
 
     /// The comments of the schema.
     pub(super) fn comments(&self) -> &'a Comments {
         self.comments
+    }
+
+    /// The name under which a field is written.
+    pub(super) fn name_of<'f>(&self, field: &'f FieldDescriptor) -> &'f str {
+        if self.json.preserve_names { field.name() } else { field.json_name() }
     }
 
     /// A reference to a message, which becomes a component.
@@ -76,7 +83,7 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// One of an enum's names.
+    /// One of an enum's names, or numbers.
     pub(super) fn enumeration(&mut self, of: &EnumDescriptor) -> Value {
         if of.full_name() == "google.protobuf.NullValue" {
             return json!({"type": "null"});
@@ -86,7 +93,11 @@ impl<'a> Messages<'a> {
         let mut names: Vec<String> = of.values().map(|value| value.name().to_owned()).collect();
         // Aliases of one number.
         names.dedup();
-        let schema = json!({"type": "string", "enum": names});
+        let schema = if self.json.enums_as_numbers {
+            json!({"type": "integer", "format": "int32"})
+        } else {
+            json!({"type": "string", "enum": names})
+        };
         self.components.insert(name, with_comment(schema, self.comments.of_enum(of)));
         reference
     }
@@ -123,10 +134,11 @@ impl<'a> Messages<'a> {
         let mut required = Vec::new();
         for field in message.fields() {
             let schema = with_comment(self.field(&field), self.comments.of_field(&field));
-            properties.insert(field.json_name().to_owned(), with_deprecation(schema, &field));
+            let name = self.name_of(&field).to_owned();
             if field.is_required() {
-                required.push(field.json_name().to_owned());
+                required.push(name.clone());
             }
+            properties.insert(name, with_deprecation(schema, &field));
         }
         let mut object = Map::from_iter([
             ("type".to_owned(), json!("object")),
@@ -139,12 +151,24 @@ impl<'a> Messages<'a> {
         if !required.is_empty() {
             object.insert("required".to_owned(), json!(required));
         }
-        let exclusive: Map<_, _> =
-            message.oneofs().filter(|oneof| !oneof.is_synthetic()).flat_map(exclusions).collect();
+        let oneofs = message.oneofs().filter(|oneof| !oneof.is_synthetic());
+        let exclusive: Map<_, _> = oneofs.flat_map(|oneof| self.exclusions(&oneof)).collect();
         if !exclusive.is_empty() {
             object.insert("dependentSchemas".to_owned(), Value::Object(exclusive));
         }
         Value::Object(object)
+    }
+
+    /// For each field of a oneof: where it is, the others are not.
+    fn exclusions(&self, oneof: &OneofDescriptor) -> Vec<(String, Value)> {
+        let names = oneof.fields().map(|field| self.name_of(&field).to_owned());
+        let names: Vec<String> = names.collect();
+        let without = |name: &String| {
+            let others = names.iter().filter(|other| *other != name);
+            let others: Map<_, _> = others.map(|other| (other.clone(), json!(false))).collect();
+            (name.clone(), json!({"properties": others}))
+        };
+        if names.len() < 2 { Vec::new() } else { names.iter().map(without).collect() }
     }
 }
 
@@ -176,17 +200,6 @@ pub(super) fn error_components() -> BTreeMap<String, Value> {
 /// The component of errors, for responses.
 pub(super) fn error_reference() -> Value {
     json!({"$ref": reference(ERROR)})
-}
-
-/// For each field of a oneof: where it is, the others are not.
-fn exclusions(oneof: OneofDescriptor) -> Vec<(String, Value)> {
-    let names: Vec<String> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
-    let without = |name: &String| {
-        let others = names.iter().filter(|other| *other != name);
-        let others: Map<_, _> = others.map(|other| (other.clone(), json!(false))).collect();
-        (name.clone(), json!({"properties": others}))
-    };
-    if names.len() < 2 { Vec::new() } else { names.iter().map(without).collect() }
 }
 
 fn key_names(key: &Kind) -> Option<Value> {

@@ -87,7 +87,7 @@ impl Walk<'_, '_> {
             },
             _ => self.messages.field(field),
         };
-        let names: Vec<&str> = path.iter().map(FieldDescriptor::json_name).collect();
+        let names: Vec<&str> = path.iter().map(|one| self.messages.name_of(one)).collect();
         let mut parameter = json!({"name": names.join("."), "in": "query", "schema": schema});
         if let (Some(parameter), Some(comment)) =
             (parameter.as_object_mut(), self.messages.comments().of_field(field))

@@ -1,5 +1,7 @@
 //! What may differ between deployments: how JSON is written, how large things may be.
 
+use serde::{Deserialize, Serialize};
+
 /// How calls are converted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -9,8 +11,9 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// How answers are written; the default is the canonical mapping. What is read accepts all of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// `[json]`: how answers are written; the default is the canonical mapping. What is read accepts all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct JsonOptions {
     /// Fields without presence are written although they have their default value.
     pub emit_defaults: bool,

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use api_gateway::openapi::{AuthWay, Described, RestRoute, document};
+use api_gateway::schema::Snapshot;
+use api_gateway::transcode::JsonOptions;
 use lab::parts::real_part_or_skip;
 use serde_json::{Value, json};
 
@@ -50,7 +52,7 @@ fn trading() -> Described {
 /// The document of everything.
 async fn described() -> Value {
     let (_folder, gateway) = everything().await;
-    document(&trading(), &gateway.schemas.snapshot())
+    document(&trading(), &gateway.schemas.snapshot(), JsonOptions::default())
 }
 
 #[tokio::test]
@@ -182,6 +184,21 @@ async fn what_the_gateway_would_refuse_does_not_fit_the_schema() {
 }
 
 #[tokio::test]
+async fn the_document_describes_json_as_the_options_have_it_written() {
+    let (_folder, gateway) = everything().await;
+    let options =
+        JsonOptions { preserve_names: true, enums_as_numbers: true, ..JsonOptions::default() };
+    let document = document(&trading(), &gateway.schemas.snapshot(), options);
+    let schemas = &document["components"]["schemas"];
+    let kinds = &schemas["everything.v1.Kinds"];
+    assert_eq!(kinds["properties"]["an_int32"]["type"], "integer");
+    assert_eq!(kinds["properties"]["anInt32"], Value::Null);
+    assert_eq!(kinds["dependentSchemas"]["text"]["properties"]["number"], false);
+    let colour = json!({"type": "integer", "format": "int32"});
+    assert_eq!(schemas["everything.v1.Colour"], colour);
+}
+
+#[tokio::test]
 async fn routes_show_what_they_let_through_under_the_paths_that_clients_use() {
     let service = Service::start(vec![with_v1(&quotes("two"))]).await;
     let gateway = Gateway::start(service.egress.clone(), patient());
@@ -191,7 +208,7 @@ async fn routes_show_what_they_let_through_under_the_paths_that_clients_use() {
         let mut route = route(QUOTES, prefix, &[]);
         route.rewrite = rewrite.map(str::to_owned);
         described.routes.push(route);
-        let document = document(&described, &gateway.schemas.snapshot());
+        let document = document(&described, &gateway.schemas.snapshot(), JsonOptions::default());
         document["paths"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
     };
     assert_eq!(paths("/v1", None), ["/v1/quotes", "/v1/quotes/{symbol}"]);
@@ -203,7 +220,7 @@ async fn routes_show_what_they_let_through_under_the_paths_that_clients_use() {
 
 #[tokio::test]
 async fn what_cannot_be_described_is_named_in_the_document() {
-    let document = document(&trading(), &api_gateway::schema::Snapshot::default());
+    let document = document(&trading(), &Snapshot::default(), JsonOptions::default());
     let description = document["info"]["description"].as_str().unwrap();
     let expected = format!("- `{EVERYTHING}`: its schema is not known yet");
     assert!(description.ends_with(&expected), "{description}");
@@ -226,7 +243,7 @@ async fn messages_of_one_name_and_two_shapes_are_described_under_two_names() {
         soon("the schema", gateway.schemas.apis(text)).await.unwrap();
         described.routes.push(route(text, "/v1", &[]));
     }
-    let document = document(&described, &gateway.schemas.snapshot());
+    let document = document(&described, &gateway.schemas.snapshot(), JsonOptions::default());
     let names: Vec<&String> =
         document["components"]["schemas"].as_object().unwrap().keys().collect();
     assert_eq!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api_gateway::openapi::{AuthWay, Described, RestRoute};
 use api_gateway::pages::Pages;
+use api_gateway::transcode::JsonOptions;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -43,7 +44,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (described, watched) = watch::channel(Arc::new(trading()));
-        let router = Pages::new(gateway.schemas.clone(), watched).router();
+        let router = Pages::new(gateway.schemas.clone(), watched, JsonOptions::default()).router();
         let served = router.clone();
         #[expect(clippy::disallowed_methods, reason = "the test owns its server")]
         let task = tokio::spawn(async move { axum::serve(listener, served).await.unwrap() });

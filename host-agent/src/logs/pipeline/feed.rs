@@ -143,9 +143,14 @@ impl<S: Source> Feed<S> {
         Ended::Asked
     }
 
-    /// Where a first start begins is saved before anything is read, so that a kill does not begin elsewhere.
+    /// Where sources begin that had no position is saved before anything is read, so that a kill does not begin elsewhere.
     fn save_beginning(&mut self) {
         let Some(batch) = self.reading.finish() else { return };
+        if !self.spool.is_drained() {
+            // Delivered means: with all before it. So it goes behind what is in the spool.
+            self.held = Some(batch);
+            return self.keep_held();
+        }
         let (number, deadline) = (batch.number, self.now() + FIRST_SAVE);
         self.launch(batch);
         while self.joint.flight.persisted() < number && self.now() < deadline {

@@ -24,6 +24,9 @@ const ENTRIES: u64 = 2_000;
 const LIMITS: Limits = Limits { bytes: 1 << 20, records: 7 };
 const PACE: Pace = Pace { linger: Duration::ZERO, longest: Duration::from_secs(1) };
 
+/// A source that has no position when a test says so.
+const NEW: SourceId = SourceId(1);
+
 /// Entries 1 to [`ENTRIES`]; 3, 13, … are the first fragment of a line whose last one is 8, 18, …
 struct Script {
     next: u64,
@@ -77,8 +80,8 @@ impl Source for Script {
         Ok(())
     }
 
-    fn name(&self, _source: SourceId) -> &str {
-        "journal"
+    fn name(&self, source: SourceId) -> &str {
+        if source == NEW { "new" } else { "journal" }
     }
 
     fn is_at_risk(&mut self, _through: &dyn Fn(&str) -> Option<String>) -> bool {
@@ -130,6 +133,7 @@ struct Lab {
     metrics: LogMetrics,
     registry: Registry,
     spool_bytes: u64,
+    begun: Vec<(SourceId, SourcePosition)>,
     received: BTreeMap<String, u32>,
 }
 
@@ -143,6 +147,7 @@ impl Lab {
             metrics: LogMetrics::new(&mut registry),
             registry,
             spool_bytes,
+            begun: Vec::new(),
             received: BTreeMap::new(),
         }
     }
@@ -178,7 +183,7 @@ impl Lab {
         let last = begin.spooled.max(begin.saved.delivered);
         let from = (last, begin.positions);
         let clock = crate::app::now;
-        let opened = (source, Vec::new());
+        let opened = (source, self.begun.clone());
         let reading =
             Reading::new(opened, decisions, (LIMITS, PACE), from, instances, clock, metrics);
         let numbers = (begin.saved.delivered, begin.spooled);
@@ -226,10 +231,11 @@ impl Lab {
 
     /// Takes and settles everything until all entries are delivered.
     fn drain(&mut self, mut run: Run) {
+        let (end, count) = (ENTRIES.to_string(), 1 + self.begun.len());
         let is_done = |run: &Run| {
-            run.flight.saved().positions.sources.get("journal").is_some_and(|position| {
-                position.through == ENTRIES.to_string() && position.open.is_empty()
-            })
+            let saved = run.flight.saved().positions.sources;
+            let is_read = |at: &SourcePosition| at.through == end && at.open.is_empty();
+            saved.len() == count && saved.get("journal").is_some_and(is_read)
         };
         let mut quiet = 0;
         while quiet < 200 && !(is_done(&run) && run.flight.is_empty() && run.held.is_empty()) {
@@ -239,8 +245,22 @@ impl Lab {
             }
             self.save(&mut run);
         }
+        self.save(&mut run);
         run.stop.cancel();
         assert_eq!(run.thread.join().unwrap(), Ended::Asked);
+    }
+
+    /// Reads everything into the spool.
+    fn spool_all(&self) {
+        self.is_at_risk.store(true, Relaxed);
+        let (records, deadline) =
+            (expected().len() as u64, Instant::now() + Duration::from_secs(20));
+        while self.counter("mesh_logs_spooled_records_total") < records && Instant::now() < deadline
+        {
+            std::thread::yield_now();
+        }
+        assert_eq!(self.counter("mesh_logs_spooled_records_total"), records);
+        self.is_at_risk.store(false, Relaxed);
     }
 
     fn repeats(&self) -> u64 {
@@ -338,17 +358,26 @@ fn a_destination_that_takes_nothing_is_read_past_only_while_entries_are_at_risk(
         std::thread::yield_now();
     }
     assert_eq!((run.flight.len(), lab.counter("mesh_logs_spooled_records_total")), (1, 0));
-    lab.is_at_risk.store(true, Relaxed);
-    let records = expected().len() as u64;
-    while lab.counter("mesh_logs_spooled_records_total") < records && Instant::now() < deadline {
-        std::thread::yield_now();
-    }
-    assert_eq!(lab.counter("mesh_logs_spooled_records_total"), records);
+    lab.spool_all();
     assert_eq!(run.flight.len(), 1, "what is in the spool is not in memory");
-    lab.is_at_risk.store(false, Relaxed);
     lab.kill(run);
     let again = lab.start();
     lab.drain(again);
     assert_eq!(lab.received.keys().cloned().collect::<BTreeSet<_>>(), expected());
     assert_eq!(lab.repeats(), 0);
+}
+
+#[test]
+fn a_source_that_begins_does_not_overtake_what_is_in_the_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new(folder.path(), 1 << 30);
+    let run = lab.start();
+    lab.spool_all();
+    lab.kill(run);
+    lab.begun = vec![(NEW, SourcePosition { through: "here".to_owned(), open: Vec::new() })];
+    let again = lab.start();
+    lab.drain(again);
+    assert_eq!(lab.received.keys().cloned().collect::<BTreeSet<_>>(), expected());
+    let (_, saved) = lab.store.position("d").unwrap();
+    assert_eq!(saved.unwrap().positions.sources["new"].through, "here");
 }

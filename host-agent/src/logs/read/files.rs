@@ -74,10 +74,14 @@ impl Files {
                 files.take_up(stream, name, position, sources);
             }
         }
-        let mark = SourcePosition { through: "seen".to_owned(), open: Vec::new() };
-        let mut positions = vec![(sources.id(MARK), mark)];
+        let mut positions = Vec::new();
+        let is_first = !saved.sources.contains_key(MARK);
+        if is_first {
+            let mark = SourcePosition { through: "seen".to_owned(), open: Vec::new() };
+            positions.push((sources.id(MARK), mark));
+        }
         files.look(sources);
-        if !saved.sources.contains_key(MARK) && !config.from_beginning {
+        if is_first && !config.from_beginning {
             for followed in files.streams.values_mut().filter(|one| one.again.is_none()) {
                 match followed.stream.end(&config.nomad_data_dir) {
                     Ok(Some(end)) => {

@@ -62,6 +62,17 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(|message| message.entries.len()).sum()
     }
+
+    /// Stands for the batch that follows it too, as far as positions go: neither has messages, so both are settled together.
+    pub fn absorb(&mut self, next: Self) {
+        self.number = next.number;
+        for one in next.progress {
+            match self.progress.iter_mut().find(|own| own.source == one.source) {
+                Some(own) => *own = one,
+                None => self.progress.push(one),
+            }
+        }
+    }
 }
 
 impl Positions {

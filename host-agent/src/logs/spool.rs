@@ -7,10 +7,12 @@
 //!
 //! **Invariants**: a batch counts as kept when it was synced, not before; a segment's end that was not written whole is cut
 //! off and counted, never a reason to stop; the size is bounded, and what gives way is the oldest segment, batch by batch
-//! accounted for. **Absent**: which batches were delivered; the saved position says that by number.
+//! accounted for; a place in the order is left to it, so that positions move over it after what stands before it.
+//! **Absent**: which batches were delivered; the saved position says that by number.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -52,6 +54,15 @@ pub struct Found {
     pub damaged_bytes: u64,
 }
 
+/// What had to give way.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Records by writer.
+    pub writers: BTreeMap<Arc<str>, u64>,
+    /// Batches that cannot be read any more: nobody knows what they held.
+    pub damaged: u64,
+}
+
 /// The queue.
 #[derive(Debug)]
 pub struct Spool {
@@ -62,6 +73,9 @@ pub struct Spool {
     kept: BTreeMap<u64, Position>,
     /// The next batch to hand out.
     next: u64,
+    /// What gave way and was not handed out: one batch without messages. All of it lies before every kept batch that waits,
+    /// but for the rest of a segment of which something was handed out.
+    gap: Option<Batch>,
 }
 
 impl Spool {
@@ -91,14 +105,15 @@ impl Spool {
         found.damaged_bytes += torn_bytes + damaged_bytes;
         let reader = segments.reader();
         let next = delivered.saturating_add(1);
-        let mut spool = Self { segments, reader, bound, kept, next };
+        let mut spool = Self { segments, reader, bound, kept, next, gap: None };
         spool.delivered(delivered)?;
         Ok((spool, found))
     }
 
     /// Whether every batch was handed out. Those that were may still be in flight.
     pub fn is_drained(&self) -> bool {
-        self.kept.last_key_value().is_none_or(|(&last, _)| last < self.next)
+        let last = self.kept.last_key_value();
+        self.gap.is_none() && last.is_none_or(|(&last, _)| last < self.next)
     }
 
     /// Whether nothing is kept.
@@ -127,14 +142,19 @@ impl Spool {
         self.next = self.next.max(number.saturating_add(1));
     }
 
-    /// The oldest batch that was not handed out yet.
+    /// The oldest batch that was not handed out yet; one without messages stands for those that gave way.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn take(&mut self) -> Result<Option<Batch>, SpoolError> {
-        let Some((&number, &position)) = self.kept.range(self.next..).next() else {
-            return Ok(None);
-        };
+        let waiting = self.kept.range(self.next..).next();
+        let waiting = waiting.map(|(&number, &position)| (number, position));
+        let is_next = |gap: &mut Batch| waiting.is_none_or(|(number, _)| gap.number < number);
+        if let Some(gap) = self.gap.take_if(is_next) {
+            self.skip_through(gap.number);
+            return Ok(Some(gap));
+        }
+        let Some((number, position)) = waiting else { return Ok(None) };
         let bytes = self.read(number, position)?;
         let damaged = SpoolError::Read { number, source: ReadError::Damaged(position) };
         let batch = record::decode(&bytes).ok_or(damaged)?;
@@ -156,38 +176,53 @@ impl Spool {
     }
 
     /// When more is kept than the bound allows: gives up the oldest segment of which nothing was handed out yet, and says
-    /// which batches it had, without their records. What was handed out may be on its way and is kept until it is delivered.
+    /// what was in it. What was handed out may be on its way and is kept until it is delivered.
     ///
     /// # Errors
     /// When a segment cannot be read or removed.
-    pub fn give_way(&mut self) -> Result<Vec<Batch>, SpoolError> {
+    pub fn give_way(&mut self) -> Result<Lost, SpoolError> {
         if self.bytes() <= self.bound {
-            return Ok(Vec::new());
+            return Ok(Lost::default());
         }
-        // A segment of which something was handed out is passed over with all that it holds.
         let touched = self.kept.range(..self.next).next_back().map(|(_, at)| at.segment);
         let is_waiting = |at: &Position| touched.is_none_or(|touched| at.segment > touched);
         let Some(segment) = self.kept.values().find(|at| is_waiting(at)).map(|at| at.segment)
         else {
-            return Ok(Vec::new());
+            return Ok(Lost::default());
         };
         // The newest batches say where reading goes on after a restart.
         if self.kept.last_key_value().is_some_and(|(_, at)| at.segment == segment) {
-            return Ok(Vec::new());
+            return Ok(Lost::default());
         }
         let of_segment = self.kept.iter().filter(|(_, at)| at.segment == segment);
-        let places: Vec<(u64, Position)> =
-            of_segment.map(|(&number, &position)| (number, position)).collect();
-        let mut lost = Vec::with_capacity(places.len());
-        for &(number, position) in &places {
-            lost.extend(record::decode_head(&self.read(number, position)?));
-        }
+        let places = of_segment.map(|(&number, &position)| (number, position)).collect();
+        let (gap, lost) = self.account(places)?;
         self.segments.drop_segment(segment)?;
         self.kept.retain(|_, at| at.segment != segment);
-        if let Some(&(last, _)) = places.last() {
-            self.skip_through(last);
+        match &mut self.gap {
+            Some(before) => before.absorb(gap),
+            none => *none = Some(gap),
         }
         Ok(lost)
+    }
+
+    /// What batches come to without their records.
+    fn account(&mut self, places: Vec<(u64, Position)>) -> Result<(Batch, Lost), SpoolError> {
+        let (mut gap, mut lost) = (Batch::default(), Lost::default());
+        for (number, position) in places {
+            let head = match self.read(number, position) {
+                Ok(bytes) => record::decode_head(&bytes),
+                Err(SpoolError::Read { source, .. }) if source.is_final() => None,
+                Err(error) => return Err(error),
+            };
+            lost.damaged += u64::from(head.is_none());
+            let head = head.unwrap_or_else(|| Batch { number, ..Batch::default() });
+            for (writer, count) in &head.writers {
+                *lost.writers.entry(Arc::clone(writer)).or_default() += u64::from(*count);
+            }
+            gap.absorb(head);
+        }
+        Ok((gap, lost))
     }
 
     fn read(&mut self, number: u64, position: Position) -> Result<Bytes, SpoolError> {

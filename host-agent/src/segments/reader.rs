@@ -30,6 +30,16 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether the record is lost: trying again is of no use. What the process or the system lacks (open files, memory) passes.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Gone(_) | Self::Damaged(_) => true,
+            Self::Io { source, .. } => source.raw_os_error() == Some(libc::EIO),
+        }
+    }
+}
+
 /// Reads the segments of one folder. The segment read last stays open.
 #[derive(Debug)]
 pub struct Reader {

@@ -15,7 +15,7 @@ use super::{Batch, Message, Progress, encode};
 use crate::logs::record::Record;
 
 /// The writer of records that say none.
-const UNKNOWN: &str = "unknown";
+pub const UNKNOWN: &str = "unknown";
 
 /// When a batch is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

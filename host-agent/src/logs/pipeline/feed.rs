@@ -12,16 +12,16 @@
 //! **Invariants**: batches go out in the order of their numbers; whatever was read is on its way, in the spool, or in the
 //! batch being filled; the thread looks at its orders and says that it lives several times a second.
 
+mod spooling;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use service::ErrorChain;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use super::flight::Flight;
 use super::metrics::PipelineMetrics;
@@ -30,19 +30,15 @@ use super::source::Source;
 use crate::logs::batch::Batch;
 use crate::logs::deliver::{Parcel, ParcelId};
 use crate::logs::shape::Now;
-use crate::logs::spool::{Spool, SpoolError};
+use crate::logs::spool::Spool;
 
 /// Longest wait before the thread looks at its orders again.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often a source is asked whether its entries are at risk, while the destination takes nothing.
-const RISK: Duration = Duration::from_millis(500);
 /// A destination that takes nothing for so long ends the hold on files: where journald could not free what it deleted, the
 /// room is freed then.
 const RELEASE: Duration = Duration::from_secs(60);
 /// How long the first position may take to be saved before reading begins all the same.
 const FIRST_SAVE: Duration = Duration::from_secs(1);
-/// Pause after the spool could not be written.
-const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the thread shares with the rest of the pipeline.
 #[derive(Debug)]
@@ -241,101 +237,6 @@ impl<S: Source> Feed<S> {
             })
             .collect();
         self.joint.flight.launch(batch);
-    }
-
-    fn take_spooled(&mut self) -> Option<Batch> {
-        match self.spool.take() {
-            Ok(batch) => batch,
-            Err(error) => {
-                self.fail(&error, "The spool cannot be read; it is tried again");
-                None
-            }
-        }
-    }
-
-    /// Whether reading must go on although the destination takes nothing.
-    fn must_spool(&mut self) -> bool {
-        let now = self.now();
-        if self.spool_again.is_some_and(|again| again > now) {
-            return false;
-        }
-        if self.risk_asked.is_none_or(|asked| now.saturating_duration_since(asked) >= RISK) {
-            self.risk_asked = Some(now);
-            let was_at_risk = std::mem::replace(&mut self.is_at_risk, self.reading.is_at_risk());
-            if self.is_at_risk && !was_at_risk {
-                info!(
-                    "journald is about to delete what was not delivered: copying it to the spool"
-                );
-            }
-        }
-        self.is_at_risk
-    }
-
-    /// Reads one batch into the spool; those on their way go before it.
-    fn read_into_spool(&mut self) {
-        self.spool.skip_through(self.launched);
-        for batch in self.joint.flight.after(self.spooled) {
-            if !self.keep(&batch) {
-                return;
-            }
-        }
-        if self.held.is_none() {
-            match self.reading.step() {
-                Came::Batch(batch) => self.held = Some(batch),
-                Came::More => {}
-                Came::Nothing => self.is_at_risk = false,
-            }
-        }
-        self.keep_held();
-    }
-
-    fn keep_held(&mut self) {
-        if let Some(batch) = self.held.take()
-            && !self.keep(&batch)
-        {
-            self.held = Some(batch);
-        }
-    }
-
-    /// Puts a batch into the spool, and what exceeds its bound out of it.
-    fn keep(&mut self, batch: &Batch) -> bool {
-        if let Err(error) = self.spool.append(batch) {
-            self.fail(&error, "The spool cannot be written; reading waits");
-            self.spool_again = Some(self.now() + SPOOL_PAUSE);
-            return false;
-        }
-        self.spooled = batch.number;
-        self.joint.metrics.spooled.inc_by(batch.records());
-        match self.spool.give_way() {
-            Ok(lost) => lost.into_iter().for_each(|batch| self.give_up(batch)),
-            Err(error) => self.fail(&error, "The spool's oldest part cannot be removed"),
-        }
-        true
-    }
-
-    /// A batch had to go out of the spool: it is lost, and counts as settled, so that positions move over it.
-    fn give_up(&mut self, batch: Batch) {
-        let records: u64 = batch.writers.values().map(|count| u64::from(*count)).sum();
-        warn!(records, writers = ?batch.writers, "The spool is full: its oldest records are lost");
-        for (writer, count) in &batch.writers {
-            self.joint.metrics.lost("spool_full", writer, u64::from(*count));
-        }
-        self.launched = batch.number;
-        self.joint.flight.launch(Batch { messages: Vec::new(), ..batch });
-    }
-
-    fn fail(&self, error: &SpoolError, what: &'static str) {
-        self.joint.metrics.spool_errors.inc();
-        warn!(error = %ErrorChain(error), "{what}");
-    }
-
-    fn forget_delivered(&mut self) {
-        if !self.spool.is_empty()
-            && let Err(error) = self.spool.delivered(self.joint.flight.persisted())
-        {
-            self.fail(&error, "A delivered part of the spool cannot be removed");
-        }
-        self.joint.metrics.spool_bytes.set(i64::try_from(self.spool.bytes()).unwrap_or(i64::MAX));
     }
 
     /// Sends what was read already, as far as there is room in time: what does not go out is read again at the next start.

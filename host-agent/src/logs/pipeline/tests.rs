@@ -381,3 +381,20 @@ fn a_source_that_begins_does_not_overtake_what_is_in_the_spool() {
     let (_, saved) = lab.store.position("d").unwrap();
     assert_eq!(saved.unwrap().positions.sources["new"].through, "here");
 }
+
+#[test]
+fn a_batch_that_is_damaged_in_the_spool_is_counted_and_holds_up_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new(folder.path(), 1 << 30);
+    let run = lab.start();
+    lab.spool_all();
+    let segment = folder.path().join("spool/0000000000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    lab.drain(run);
+    let missing = expected().len() - lab.received.len();
+    assert!((1..=LIMITS.records).contains(&missing), "{missing} are missing");
+    assert_eq!(lab.counter("mesh_logs_losses_total{destination=\"d\",reason=\"spool_damaged\""), 1);
+}

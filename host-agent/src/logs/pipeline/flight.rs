@@ -5,7 +5,7 @@
 //! not delivered, for the spool. Shared by the thread and the task that saves.
 //!
 //! **Invariants**: `saved` is past a batch only when all of its messages and all batches before it have their outcome;
-//! numbers only grow. **Absent**: IO, clocks.
+//! numbers only grow; batches without messages that follow one another are one. **Absent**: IO, clocks.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -68,7 +68,13 @@ impl Flight {
     pub(super) fn launch(&self, batch: Batch) {
         let mut state = self.state();
         let open = batch.messages.len();
-        state.unsettled.push_back(Item { batch, open });
+        match state.unsettled.back_mut() {
+            // While one record waits for its acknowledgement, rules may drop all others for days.
+            Some(Item { batch: last, .. }) if open == 0 && last.messages.is_empty() => {
+                last.absorb(batch);
+            }
+            _ => state.unsettled.push_back(Item { batch, open }),
+        }
         if open == 0 && state.advance() {
             self.moved.notify_one();
         }
@@ -182,5 +188,16 @@ mod tests {
         let flight = Flight::new(Saved::default());
         flight.launch(batch(1, 0));
         assert_eq!(through(&flight), Some("1".to_owned()));
+    }
+
+    #[test]
+    fn batches_without_messages_take_no_more_room_however_long_one_before_them_waits() {
+        let flight = Flight::new(Saved::default());
+        flight.launch(batch(1, 1));
+        (2..1000).for_each(|number| flight.launch(batch(number, 0)));
+        assert_eq!(flight.len(), 2);
+        assert_eq!(through(&flight), None);
+        assert!(flight.settle(1));
+        assert_eq!((through(&flight), flight.len()), (Some("999".to_owned()), 0));
     }
 }

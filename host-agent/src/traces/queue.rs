@@ -30,7 +30,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::shares::Shares;
+use super::shares::{Share, Shares};
 use crate::segments::{Durability, Position, Recovery, SegmentError};
 use index::Index;
 pub use index::{Batching, Lane};
@@ -116,7 +116,7 @@ pub struct Queue(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: QueueOptions,
-    shares: Shares,
+    shares: Arc<Shares>,
     index: Mutex<Index>,
     news: Notify,
     keeper: Option<mpsc::Sender<Command>>,
@@ -143,7 +143,7 @@ impl Queue {
         options: QueueOptions,
         recovered: impl FnMut(&Entry, &[u8]),
     ) -> Result<(Self, Option<Keeper>, Recovery), SegmentError> {
-        let shares = Shares::new(options.limit_bytes);
+        let shares = Arc::new(Shares::new(options.limit_bytes));
         let (sender, commands) = mpsc::channel(COMMANDS);
         let (keeper, index, recovery) = match &options.folder {
             None => (None, Index::default(), Recovery::default()),
@@ -170,24 +170,23 @@ impl Queue {
     /// When the sender has its share, or the disk fails.
     pub async fn offer(&self, piece: Piece) -> Result<(), Refused> {
         let charge = (piece.bytes.len() as u64).max(LEAST_CHARGE);
-        let lane = Arc::clone(&piece.lane);
-        if !self.0.shares.take(&lane, charge) {
+        // Whoever asks may go away while it waits: then this is given back.
+        let mut share = Share::none(Arc::clone(&self.0.shares), Arc::clone(&piece.lane));
+        if !share.grow(charge) {
             return Err(Refused::Full);
         }
         let Some(keeper) = &self.0.keeper else {
+            share.keep();
             self.lock().push_in_memory(piece, charge, Instant::now());
             self.0.news.notify_one();
             return Ok(());
         };
+        let place = keeper.reserve().await.map_err(|_| Refused::Disk)?;
+        // From here on the keeper answers for it, whether or not somebody waits for the answer.
+        share.keep();
         let (reply, answer) = oneshot::channel();
-        let outcome = match keeper.send(Command::Append { piece, charge, reply }).await {
-            Ok(()) => answer.await.unwrap_or(Err(Refused::Disk)),
-            Err(_) => Err(Refused::Disk),
-        };
-        if outcome.is_err() {
-            self.0.shares.give(&lane, charge);
-        }
-        outcome
+        place.send(Command::Append { piece, charge, reply });
+        answer.await.unwrap_or(Err(Refused::Disk))
     }
 
     /// The next batch, when one is due; else when to ask again at the latest. [`Queue::news`] says when something came.

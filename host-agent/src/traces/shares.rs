@@ -4,7 +4,8 @@
 //! may take three quarters; when several want much, each has the same, and there is always something left for who comes next.
 //! Nobody needs to know how many there are.
 //!
-//! **Invariants**: the sum never exceeds the limit; what was taken is given back exactly once ([`Share`] does it when dropped).
+//! **Invariants**: the sum never exceeds the limit; what was taken is given back exactly once ([`Share`] does it when
+//! dropped, unless it is kept).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,6 +101,11 @@ impl Share {
         let is_taken = self.shares.take(&self.who, amount);
         self.amount += if is_taken { amount } else { 0 };
         is_taken
+    }
+
+    /// Leaves what was taken to someone else, who gives it back with [`Shares::give`].
+    pub fn keep(mut self) {
+        self.amount = 0;
     }
 }
 

@@ -171,6 +171,7 @@ impl Keeper {
         for (lane, group) in groups {
             replies.extend(group.replies);
             if outcome.is_err() {
+                self.queue.0.shares.give(&lane, group.charge);
                 continue;
             }
             let room = self.queue.0.options.memory_bytes.saturating_sub(index.memory_bytes());

@@ -78,6 +78,26 @@ async fn what_was_accepted_and_not_delivered_is_there_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn senders_that_go_away_while_they_wait_leave_nothing_of_their_share_behind() {
+    let folder = TempDir::new().unwrap();
+    let (queue, keeper, _) = Queue::open(options(Some(&folder)), |_, _| {}).unwrap();
+    // The disk is slow: the keeper takes nothing yet, so the last offers wait for a place.
+    for _ in 0..COMMANDS + 10 {
+        let offer = queue.offer(piece("orders", 0, 1024));
+        assert!(tokio::time::timeout(Duration::ZERO, offer).await.is_err());
+    }
+    let (stop, runtime) = (CancellationToken::new(), tokio::runtime::Handle::current());
+    let stopped = stop.clone();
+    let thread = std::thread::spawn(move || keeper.unwrap().run(&stopped, &runtime));
+    queue.offer(piece("orders", 1, 1024)).await.unwrap();
+    let all = drain(&queue);
+    queue.done(&all).await;
+    assert_eq!(queue.usage(), (1_000_000, 0));
+    stop.cancel();
+    thread.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_and_the_rest_is_read_from_disk() {
     let folder = TempDir::new().unwrap();
     let stop = CancellationToken::new();

@@ -20,7 +20,7 @@
 //! - A commit that fails (no space) leaves the file as it was before; what was appended since then is not there.
 //! - A torn tail is cut off at the next start and counted; after damage inside a segment the rest of that segment is given up
 //!   and counted, other segments are not concerned.
-//! - Positions only grow, over restarts too, unless the folder is emptied by hand.
+//! - Positions only grow, over restarts too, unless the folder was empty.
 //!
 //! **Absent**: limits (the caller knows whose bytes they are: [`Segments::bytes`]), an async interface (it blocks: give it a
 //! thread), compaction, encryption.
@@ -266,6 +266,11 @@ impl Segments {
     pub fn oldest(&self) -> Position {
         let segment = self.sizes.first_key_value().map_or(self.newest, |(&number, _)| number);
         Position { segment, offset: file::BEGIN }
+    }
+
+    /// The numbers of the segments that are on disk, oldest first.
+    pub fn numbers(&self) -> Vec<u64> {
+        self.sizes.keys().copied().collect()
     }
 
     /// Bytes of all files.

@@ -8,11 +8,13 @@
 //!
 //! Everything that is accepted is written to the disk queue before it is acknowledged; the bytes also stay in memory as far as
 //! `memory_bytes` allows, so that a healthy back end is served without reading. Beyond that they are only on disk, and are read
-//! when their turn comes. What was delivered is noted in the same segments; a segment whose records are all delivered is deleted.
+//! when their turn comes. What was delivered is noted in the same segments; a segment whose records are all delivered is deleted
+//! when all before it are, and before that when the files have grown to twice the limit.
 //!
 //! **Invariants**
 //! - An offer that succeeded is found again after kill -9, and after loss of power with [`Durability::PowerLoss`].
-//! - What was delivered and noted is not sent again; a kill repeats at most what was in flight or not noted yet.
+//! - What was delivered and noted is not sent again; a kill repeats at most what was in flight or not noted yet, and what a
+//!   segment that was deleted early had noted.
 //! - Of each sender spans leave in the order in which they came; senders take turns by bytes.
 //! - Memory is bounded by `memory_bytes` and an entry of about 100 bytes for each KiB of the disk queue.
 //!

@@ -133,6 +133,11 @@ impl Index {
         self.live.first_key_value().map(|(segment, _)| *segment)
     }
 
+    /// Whether a segment has something that is not done.
+    pub(super) fn is_live(&self, segment: u64) -> bool {
+        self.live.contains_key(&segment)
+    }
+
     /// See [`super::Queue::take`].
     pub(super) fn take(
         &mut self,

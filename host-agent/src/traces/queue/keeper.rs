@@ -133,7 +133,11 @@ impl Keeper {
 
     fn commit(&mut self, mut groups: Vec<(Arc<str>, Group)>, done: &[Position]) {
         // Delivered records hold their segments until all of a segment are; there is an end to how much that may be.
-        if self.segments.bytes() > self.queue.0.options.limit_bytes.saturating_mul(2) {
+        let most = self.queue.0.options.limit_bytes.saturating_mul(2);
+        if self.segments.bytes() > most {
+            self.clean_all();
+        }
+        if self.segments.bytes() > most {
             self.publish(std::mem::take(&mut groups), Err(Refused::Full));
         }
         for (lane, group) in &mut groups {
@@ -199,7 +203,19 @@ impl Keeper {
         }
     }
 
-    /// Deletes segments whose records are all delivered.
+    /// Deletes every segment whose records are all delivered, also those that stand after one with an entry that its back end
+    /// does not answer for: it alone must not fill the queue. What they say of older segments is forgotten with them, so a
+    /// restart may repeat something.
+    fn clean_all(&mut self) {
+        for number in self.segments.numbers() {
+            let is_live = self.queue.lock().is_live(number);
+            if !is_live && let Err(error) = self.segments.drop_segment(number) {
+                error!(error = %ErrorChain(&error), "A delivered segment cannot be deleted");
+            }
+        }
+    }
+
+    /// Deletes segments whose records, and those of all before them, are delivered.
     fn clean(&mut self) {
         let oldest = self.queue.lock().oldest_segment();
         let keep = oldest.map_or(self.segments.end(), |segment| Position { segment, offset: 0 });

@@ -98,6 +98,29 @@ async fn senders_that_go_away_while_they_wait_leave_nothing_of_their_share_behin
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_its_back_end_never_answers_for_does_not_fill_the_queue() {
+    let folder = TempDir::new().unwrap();
+    let stop = CancellationToken::new();
+    let (queue, _, thread) = open(&folder, &stop);
+    queue.offer(piece("stuck", 7, 100)).await.unwrap();
+    let stuck = queue.take(&BATCHING, Instant::now()).unwrap();
+    for n in 0..60 {
+        queue
+            .offer(piece("orders", n, 100_000))
+            .await
+            .unwrap_or_else(|why| panic!("{why:?} at {n}"));
+        let all = drain(&queue);
+        queue.done(&all).await;
+    }
+    stop.cancel();
+    thread.join().unwrap();
+    drop((queue, stuck));
+    let (queue, _, thread) = open(&folder, &CancellationToken::new());
+    assert_eq!(bytes_of(&queue, &drain(&queue)[0]), [7; 100]);
+    drop((queue, thread));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_and_the_rest_is_read_from_disk() {
     let folder = TempDir::new().unwrap();
     let stop = CancellationToken::new();

@@ -13,104 +13,31 @@
 //! lost is counted by back end, sender and reason; partial_success is never sent again.
 //! **Absent**: an end of trying: what cannot be delivered stays until the queue is full, and then senders are told to wait.
 
+mod back_end;
 mod client;
 mod outcome;
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use service::ErrorChain;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::config::Compression;
 use super::metrics::TraceMetrics;
-use super::queue::{Batching, Entry, Queue, QueueOptions, spans_of};
+use super::queue::{Batching, Entry, spans_of};
 use super::tail::Tail;
+use crate::segments::{Position, Reader};
+pub use back_end::{BackEnd, BackEndOptions, State};
 pub use client::{Address, Client, ClientError};
 pub use outcome::{Backoff, Outcome};
 
-/// How one back end is served.
-#[derive(Debug, Clone)]
-pub struct BackEndOptions {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Where it is.
-    pub address: Address,
-    /// Whose spans it gets; empty: everybody's.
-    pub systems: BTreeSet<String>,
-    /// Headers of each request.
-    pub headers: HeaderMap,
-    /// Authorities that sign its certificate.
-    pub ca_file: Option<PathBuf>,
-    /// How batches are compressed.
-    pub compression: Compression,
-    /// How large they are.
-    pub batching: Batching,
-    /// How many are under way.
-    pub in_flight: usize,
-    /// How long a request may take.
-    pub timeout: Duration,
-    /// The longest pause between attempts.
-    pub max_pause: Duration,
-    /// Its queue.
-    pub queue: QueueOptions,
-}
-
-/// A back end with its queue.
-#[derive(Debug)]
-pub struct BackEnd {
-    /// Its name.
-    pub name: Arc<str>,
-    /// How it is served.
-    pub options: BackEndOptions,
-    /// What waits for it.
-    pub queue: Queue,
-    /// How it does.
-    pub state: State,
-}
-
-/// How a back end does, for people.
-#[derive(Debug, Default)]
-pub struct State(std::sync::Mutex<Option<Trouble>>);
-
-/// What is wrong with a back end.
-#[derive(Debug, Clone)]
-pub struct Trouble {
-    /// In words.
-    pub what: String,
-    /// Since when.
-    pub since: Instant,
-}
-
-impl State {
-    /// What is wrong now.
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
-    }
-
-    /// Takes note; says whether that is a change between well and not.
-    fn set(&self, what: Option<&str>) -> bool {
-        let mut trouble = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let is_change = trouble.is_some() != what.is_some();
-        let since = trouble.as_ref().map_or_else(Instant::now, |trouble| trouble.since);
-        *trouble = what.map(|what| Trouble { what: what.to_owned(), since });
-        is_change
-    }
-}
-
-impl BackEnd {
-    /// Whether it gets spans of this System.
-    pub fn is_for(&self, system: Option<&str>) -> bool {
-        let systems = &self.options.systems;
-        systems.is_empty() || system.is_some_and(|system| systems.contains(system))
-    }
-}
+/// Pause after accepted spans could not be read from the disk.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves a back end with one batch at a time.
 #[derive(Debug, Clone)]
@@ -160,8 +87,10 @@ impl Worker {
     }
 
     async fn deliver(&self, entries: Vec<Entry>, shutdown: &CancellationToken) {
-        let parts = self.parts(&entries).await;
-        let mut open = vec![parts];
+        let Some(loaded) = self.load(&entries, shutdown).await else {
+            return self.back_end.queue.give_up(entries);
+        };
+        let mut open = vec![self.parts(&entries, loaded)];
         while let Some(mut parts) = open.pop() {
             if parts.is_empty() {
                 continue;
@@ -187,10 +116,10 @@ impl Worker {
     }
 
     /// The spans of the entries that are to be sent.
-    async fn parts(&self, entries: &[Entry]) -> Vec<Part> {
+    fn parts(&self, entries: &[Entry], loaded: Vec<Option<Bytes>>) -> Vec<Part> {
         let now = Instant::now();
         let mut parts = Vec::with_capacity(entries.len());
-        for (entry, bytes) in entries.iter().zip(self.load(entries).await) {
+        for (entry, bytes) in entries.iter().zip(loaded) {
             let Some(bytes) = bytes else {
                 self.metrics.lost(&self.back_end.name, &entry.lane, "damaged", entry.spans.into());
                 continue;
@@ -212,29 +141,34 @@ impl Worker {
         parts
     }
 
-    /// The entries' bytes, from memory or from disk; `None` for what cannot be read any more.
-    async fn load(&self, entries: &[Entry]) -> Vec<Option<Bytes>> {
-        let on_disk: Vec<_> = entries
-            .iter()
-            .filter(|entry| entry.bytes.is_none())
-            .map(|entry| entry.position)
-            .collect();
-        let mut read = Vec::new();
-        if let Some(mut reader) = self.back_end.queue.reader().filter(|_| !on_disk.is_empty()) {
-            let task = tokio::task::spawn_blocking(move || {
-                let records = on_disk.into_iter().map(|position| reader.read(position));
-                records.map(|record| match record {
-                    Ok(record) => spans_of(record.into()),
-                    Err(error) => {
-                        warn!(error = %service::ErrorChain(&error), "Accepted spans cannot be read");
-                        None
-                    }
-                }).collect::<Vec<_>>()
-            });
-            read = task.await.unwrap_or_default();
-        }
+    /// The entries' bytes, from memory or from disk; `None` for what cannot be read any more. What only cannot be read now is
+    /// tried again, until shutdown, which gives nothing.
+    async fn load(
+        &self,
+        entries: &[Entry],
+        shutdown: &CancellationToken,
+    ) -> Option<Vec<Option<Bytes>>> {
+        let on_disk = || entries.iter().filter(|entry| entry.bytes.is_none());
+        let positions: Arc<[_]> = on_disk().map(|entry| entry.position).collect();
+        let read = loop {
+            let Some(reader) = self.back_end.queue.reader().filter(|_| !positions.is_empty())
+            else {
+                break Vec::new();
+            };
+            let positions = Arc::clone(&positions);
+            let task = tokio::task::spawn_blocking(move || read(reader, &positions));
+            match task.await.map_err(io::Error::other).flatten() {
+                Ok(read) => break read,
+                Err(error) => {
+                    self.metrics.retry(&self.back_end.name, "disk");
+                    warn!(error = %ErrorChain(&error), "Accepted spans cannot be read now");
+                }
+            }
+            shutdown.run_until_cancelled(tokio::time::sleep(READ_PAUSE)).await?;
+        };
         let mut read = read.into_iter();
-        entries.iter().map(|entry| entry.bytes.clone().or_else(|| read.next().flatten())).collect()
+        let of = |entry: &Entry| entry.bytes.clone().or_else(|| read.next().flatten());
+        Some(entries.iter().map(of).collect())
     }
 
     /// Sends until there is an answer that counts.
@@ -309,6 +243,19 @@ enum Sent {
 async fn grace(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
+}
+
+/// The spans at these positions; `None` for what is damaged.
+fn read(mut reader: Reader, positions: &[Position]) -> io::Result<Vec<Option<Bytes>>> {
+    let one = |position| match reader.read(position) {
+        Ok(record) => Ok(spans_of(record.into())),
+        Err(error) if error.is_final() => {
+            warn!(error = %ErrorChain(&error), "Accepted spans are damaged");
+            Ok(None)
+        }
+        Err(error) => Err(io::Error::other(error)),
+    };
+    positions.iter().copied().map(one).collect()
 }
 
 /// Requests are joined by appending them.

@@ -132,3 +132,30 @@ async fn a_record_that_a_back_end_refuses_takes_no_other_with_it() {
     .await
     .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_from_the_disk_for_a_while_is_not_lost() {
+    let collector = Collector::start().await.unwrap();
+    // Time to put something else in the segment's place before it is read.
+    let more = "[traces.tail]\nwait_s = 5\npercent = 100.0\n[traces.queue]\nmemory_bytes = 0\n";
+    let agent = Agent::start(&format!("grpc://{}", collector.address()), more).await;
+    agent.send("alloc-orders", &[1, 2]).await.unwrap();
+    let segment = agent.folder.path().join("queue/store/0000000000000001.seg");
+    let aside = segment.with_extension("aside");
+    std::fs::rename(&segment, &aside).unwrap();
+    std::fs::create_dir(&segment).unwrap();
+    wait::until("it was tried", SOON, async || {
+        let retries = agent.metric("mesh_traces_retries_total").await;
+        match retries.get(r#"{back_end="store",reason="disk"}"#) {
+            Some(_) => Ok(()),
+            None => Err(format!("{retries:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    std::fs::remove_dir(&segment).unwrap();
+    std::fs::rename(&aside, &segment).unwrap();
+    arrived(&collector, [1, 2]).await;
+    let lost = agent.metric("mesh_traces_lost_spans_total").await;
+    assert!(lost.is_empty(), "{lost:?}");
+}

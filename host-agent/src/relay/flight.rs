@@ -5,7 +5,8 @@
 //! not end what another one waits for.
 //!
 //! **Invariants**: a flight is joined for [`SHARED_FOR`] after its begin, never later; what it brought is forgotten then; a
-//! caller waits until its own deadline at most, and sees what is not done by then as a timeout of its own.
+//! caller waits until its own deadline at most, and sees what is not done by then as a timeout of its own; one in a hurry
+//! makes no target look dead to another one.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -49,10 +50,19 @@ impl Outcome {
 pub struct Flight {
     target: Arc<Target>,
     begun: Instant,
+    /// When it is given up: the deadline of who began it.
+    deadline: Instant,
     outcome: watch::Sender<Option<Arc<Outcome>>>,
 }
 
 impl Flight {
+    /// Whether a caller that asks now may join it. One with more time than it has gets one of its own, unless it went well.
+    fn is_for(&self, deadline: Instant, now: Instant) -> bool {
+        let is_up = || self.outcome.borrow().as_ref().is_some_and(|outcome| outcome.is_up());
+        now.duration_since(self.begun) < SHARED_FOR
+            && (self.deadline + SHARED_FOR >= deadline || is_up())
+    }
+
     /// What came of it, or a timeout at `deadline`.
     pub async fn outcome(&self, deadline: Instant) -> Arc<Outcome> {
         let mut receiver = self.outcome.subscribe();
@@ -87,7 +97,7 @@ pub struct Flights {
 pub struct Stopping;
 
 impl Flights {
-    /// A flight for each target, in their order: one under way that is young enough, else a new one.
+    /// A flight for each target, in their order: one that may be joined, else a new one.
     ///
     /// # Errors
     /// [`Stopping`] when the process ends.
@@ -165,14 +175,13 @@ impl Controller {
         for target in targets {
             let key = (target.key.clone(), has_protobuf);
             let known = self.flights.get(&key);
-            let young = known.filter(|flight| now.duration_since(flight.begun) < SHARED_FOR);
-            if let Some(flight) = young {
+            if let Some(flight) = known.filter(|flight| flight.is_for(deadline, now)) {
                 self.metrics.shared.inc();
                 flights.push(Arc::clone(flight));
                 continue;
             }
             let (outcome, _) = watch::channel(None);
-            let flight = Arc::new(Flight { target, begun: now, outcome });
+            let flight = Arc::new(Flight { target, begun: now, deadline, outcome });
             self.running.spawn(self.scrape(Arc::clone(&flight), has_protobuf, deadline));
             self.flights.insert(key, Arc::clone(&flight));
             flights.push(flight);

@@ -91,6 +91,19 @@ async fn a_slow_target_is_given_up_before_the_caller_s_deadline() {
     assert!(text.contains(&error), "{text}");
 }
 
+#[tokio::test]
+async fn a_caller_in_a_hurry_does_not_make_targets_look_dead_to_one_that_has_time() {
+    let (exporter, release) = held_back().await;
+    let relay = Relay::start(&[("x", exporter.url())], |_| {}).await;
+    let request = client().get(relay.url("/metrics"));
+    let hurried =
+        request.header("x-prometheus-scrape-timeout-seconds", "0.2").send().await.unwrap();
+    assert!(hurried.text().await.unwrap().contains("class=\"timeout\""));
+    release.send_replace(true);
+    let text = relay.text().await;
+    assert!(text.contains("\na{instance="), "{text}");
+}
+
 /// A body that comes after a while.
 pub(super) fn futures_body(after: Duration, text: &'static str) -> Body {
     let stream = tokio_stream::StreamExt::map(

@@ -17,6 +17,7 @@
 pub mod app;
 pub mod cli;
 pub mod config;
+mod connections;
 pub mod instances;
 pub mod logs;
 mod metrics;

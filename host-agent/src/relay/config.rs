@@ -16,7 +16,7 @@ use super::target::{Address, Target, TargetKind};
 pub struct RawRelay {
     /// Where Prometheus reaches it, such as `0.0.0.0:9180`; without it there is no relay.
     pub listen: Option<SocketAddr>,
-    /// Time for all targets when the caller says none, and at most, in milliseconds.
+    /// Time for all targets when the caller says none, and at most, in milliseconds; a caller has as long to take its answer.
     pub timeout_ms: u64,
     /// Largest body of one target, unpacked, in bytes.
     pub body_bytes: usize,

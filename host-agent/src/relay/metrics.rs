@@ -23,6 +23,8 @@ pub struct RelayMetrics {
     type_changes: Family<ServiceLabels, Counter>,
     targets: Gauge,
     pub(super) callers: Gauge,
+    pub(super) cut_answers: Counter,
+    pub(super) refused_connections: Counter,
     answered: Counter,
     seconds: Family<FormatLabels, Histogram, fn() -> Histogram>,
 }
@@ -107,6 +109,16 @@ impl RelayMetrics {
                 registry,
                 "mesh_relay_callers",
                 "Requests for metrics that are being answered, of relay.callers at most",
+            ),
+            cut_answers: registered(
+                registry,
+                "mesh_relay_cut_answers",
+                "Answers that their caller did not take within relay.timeout_ms",
+            ),
+            refused_connections: registered(
+                registry,
+                "mesh_relay_refused_connections",
+                "Connections that were closed at once: there were as many as there may be",
             ),
         })
     }

@@ -8,48 +8,47 @@
 //! | `/sd` | HTTP service discovery for a Prometheus that would have many targets |
 //!
 //! **Invariants**: an answer is there before the caller's deadline, with what is there by then; nothing is changed by a request;
-//! callers beyond a limit are told so at once, and one that takes nothing of its answer is hung up on.
+//! callers beyond a limit are told so at once, and one that does not take its answer in time is hung up on.
 
+mod answers;
+mod caller;
 mod callers;
 mod discovery;
 mod page;
 
-use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::Request;
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::caller::{Caller, TakenBy};
 use self::callers::Callers;
-use super::accept::{Accepted, Encoding, negotiate, takes_gzip, wants_html};
 use super::config::RelayConfig;
-use super::encode::encode;
-use super::flight::{Flights, Outcome};
-use super::label::TargetLabels;
-use super::merge::{Source, merge};
+use super::flight::Flights;
 use super::metrics::RelayMetrics;
-use super::scrape::TIMEOUT_HEADER;
 use super::status::Statuses;
-use super::synthetic;
 use super::target::{Address, Target, targets};
+use crate::connections::Port;
 use crate::instances::Instances;
 
-/// Of a caller's time, what is kept for merging, encoding and sending: a tenth, at most this.
-const MOST_MARGIN: Duration = Duration::from_millis(500);
+/// Connections at a time: far more than callers, because Prometheus keeps them between scrapes.
+const MOST_CONNECTIONS: usize = 1024;
+/// How long a connection may be silent; Prometheus' longest usual interval is shorter.
+const SILENT: Duration = Duration::from_secs(300);
 
 /// Why the relay does not run.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +64,6 @@ pub enum RelayError {
         #[source]
         source: io::Error,
     },
-    /// The listener failed.
-    #[error("the relay stopped serving")]
-    Serve(#[source] io::Error),
 }
 
 /// The relay's port, bound.
@@ -116,25 +112,40 @@ impl Relay {
     /// Serves until `shutdown`.
     ///
     /// # Errors
-    /// When the listener fails.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), RelayError> {
-        let config = &self.context.config;
-        let callers = Callers::new(config.callers, Arc::clone(&self.context.metrics));
-        let stalled = config.scrape.timeout;
+    /// None; the type is that of a task.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let Self { listener, context, .. } = self;
+        let metrics = Arc::clone(&context.metrics);
+        let callers = Callers::new(context.config.callers, Arc::clone(&metrics));
+        let patience = context.config.scrape.timeout;
         let pages = Router::new()
-            .route("/metrics", get(all))
-            .route("/metrics/{service}/{instance}", get(one))
+            .route("/metrics", get(answers::all))
+            .route("/metrics/{service}/{instance}", get(answers::one))
             .route_layer(axum::middleware::from_fn_with_state(callers, callers::within_limit))
             .route("/", get(|| async { axum::response::Redirect::to("/targets") }))
             .route("/targets", get(page::targets))
             .route("/sd", get(discovery::discovery))
-            .with_state(self.context);
-        let listener =
-            self.listener.tap_io(move |connection| callers::give_up_after(connection, stalled));
-        axum::serve(listener, pages)
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
-            .map_err(RelayError::Serve)
+            .with_state(context);
+        let pages = TowerToHyperService::new(pages);
+        let mut http = Builder::new(TokioExecutor::new()).http1_only();
+        http.http1().timer(TokioTimer::new()).header_read_timeout(SILENT);
+        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let port = Port { listener, http, places, refused: metrics.refused_connections.clone() };
+        let connect = move |stream, _| {
+            let (pages, taken_by) = (pages.clone(), TakenBy::default());
+            let caller = Caller::new(stream, taken_by.clone(), metrics.cut_answers.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (answer, taken_by) = (pages.call(request), taken_by.clone());
+                async move {
+                    let answer = answer.await;
+                    taken_by.set(Instant::now() + patience);
+                    answer
+                }
+            });
+            (caller, service)
+        };
+        port.serve(connect, shutdown).await;
+        Ok(())
     }
 }
 
@@ -145,159 +156,4 @@ impl Context {
         self.metrics.note_targets(all.len());
         all
     }
-
-    /// The time for all targets: what the caller says, less a margin, within the configured one.
-    fn budget(&self, headers: &HeaderMap) -> Duration {
-        let most = self.config.scrape.timeout;
-        let said = headers.get(TIMEOUT_HEADER).and_then(|value| value.to_str().ok());
-        let said = said.and_then(|text| text.parse::<f64>().ok());
-        let said = said.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let Some(said) = said.filter(|said| !said.is_zero()) else { return most };
-        let margin = (said / 10).min(MOST_MARGIN);
-        (said - margin).min(most)
-    }
-
-    async fn ask(
-        &self,
-        targets: Vec<Arc<Target>>,
-        accepted: Accepted,
-        headers: &HeaderMap,
-        begun: Instant,
-    ) -> Result<Vec<Arc<Outcome>>, Response> {
-        let deadline = begun + self.budget(headers);
-        let has_protobuf = accepted.encoding == Encoding::Protobuf;
-        let flights = self.flights.begin(targets, has_protobuf, deadline).await;
-        let flights = flights.map_err(|stopping| {
-            self.metrics.note_request(accepted.name(), 503);
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{stopping}\n")).into_response()
-        })?;
-        let mut outcomes = Vec::with_capacity(flights.len());
-        for flight in flights {
-            outcomes.push(flight.outcome(deadline).await);
-        }
-        Ok(outcomes)
-    }
-
-    async fn answer(
-        &self,
-        outcomes: Vec<Arc<Outcome>>,
-        is_single: bool,
-        headers: &HeaderMap,
-        begun: Instant,
-    ) -> Response {
-        let accepted = accepted(headers);
-        let is_packed = takes_gzip(header(headers, ACCEPT_ENCODING));
-        let context = self.clone();
-        let work = move || context.encode(&outcomes, is_single, accepted, is_packed);
-        let made = tokio::task::spawn_blocking(work).await;
-        let made = made.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let (body, size) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                return (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response();
-            }
-        };
-        self.metrics.note_answer(accepted.name(), 200, size, begun.elapsed());
-        let mut response = body.into_response();
-        let headers = response.headers_mut();
-        headers.insert(VARY, VARIES);
-        if let Ok(value) = accepted.content_type().parse() {
-            headers.insert(CONTENT_TYPE, value);
-        }
-        if is_packed {
-            headers.insert(CONTENT_ENCODING, GZIP);
-        }
-        response
-    }
-
-    /// Merges, encodes, packs; the body and its size before it was packed.
-    fn encode(
-        &self,
-        outcomes: &[Arc<Outcome>],
-        is_single: bool,
-        accepted: Accepted,
-        is_packed: bool,
-    ) -> io::Result<(Vec<u8>, usize)> {
-        // Of one target alone, Prometheus itself says how it was.
-        let shown = if is_single { &[] } else { outcomes };
-        let own = synthetic::exposition(shown, self.config.up).map_err(io::Error::other)?;
-        let none = TargetLabels::default();
-        let mut sources = vec![Source { labels: &none, exposition: &own }];
-        let up =
-            outcomes.iter().filter_map(|outcome| Some((outcome, outcome.result.as_ref().ok()?)));
-        let up: Vec<_> = up.collect();
-        sources.extend(up.iter().map(|(outcome, scraped)| Source {
-            labels: &outcome.target.labels,
-            exposition: &scraped.exposition,
-        }));
-        let merged = merge(&sources);
-        for dropped in &merged.dropped {
-            if let Some((outcome, _)) = dropped.source.checked_sub(1).and_then(|at| up.get(at)) {
-                let service = &outcome.target.service;
-                self.metrics.note_dropped(service, dropped.reason, dropped.series);
-            }
-        }
-        let body = encode(&merged, accepted, self.config.keep_timestamps);
-        let size = body.len();
-        if !is_packed {
-            return Ok((body, size));
-        }
-        let mut packed = GzEncoder::new(Vec::with_capacity(size / 8), Compression::new(1));
-        packed.write_all(&body)?;
-        Ok((packed.finish()?, size))
-    }
-}
-
-const VARIES: HeaderValue = HeaderValue::from_static("accept, accept-encoding");
-const GZIP: HeaderValue = HeaderValue::from_static("gzip");
-
-fn header(headers: &HeaderMap, name: HeaderName) -> &str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-fn accepted(headers: &HeaderMap) -> Accepted {
-    negotiate(header(headers, ACCEPT))
-}
-
-async fn all(State(context): State<Context>, headers: HeaderMap) -> Response {
-    let begun = Instant::now();
-    match context.ask(context.targets(), accepted(&headers), &headers, begun).await {
-        Ok(outcomes) => context.answer(outcomes, false, &headers, begun).await,
-        Err(refused) => refused,
-    }
-}
-
-async fn one(
-    State(context): State<Context>,
-    Path((service, instance)): Path<(String, String)>,
-    Query(parameters): Query<BTreeMap<String, String>>,
-    headers: HeaderMap,
-) -> Response {
-    let begun = Instant::now();
-    let job = parameters.get("job");
-    let mut targets = context.targets();
-    targets.retain(|target| {
-        let is_instance = target.instance == instance || target.label("instance") == instance;
-        target.service == service && is_instance && job.is_none_or(|job| target.label("job") == job)
-    });
-    if targets.is_empty() {
-        let body = format!("no target of {service} is called {instance}: see /targets\n");
-        return (StatusCode::NOT_FOUND, body).into_response();
-    }
-    let is_single = job.is_some();
-    let outcomes = match context.ask(targets, accepted(&headers), &headers, begun).await {
-        Ok(outcomes) => outcomes,
-        Err(refused) => return refused,
-    };
-    let failure = outcomes.first().and_then(|outcome| outcome.result.as_ref().err());
-    if let Some(failure) = failure.filter(|_| is_single) {
-        context.metrics.note_answer(accepted(&headers).name(), 502, 0, begun.elapsed());
-        return (StatusCode::BAD_GATEWAY, format!("{failure}\n")).into_response();
-    }
-    context.answer(outcomes, is_single, &headers, begun).await
-}
-
-/// Whether a page is asked for.
-fn is_page(headers: &HeaderMap) -> bool {
-    wants_html(header(headers, ACCEPT))
 }

@@ -58,6 +58,7 @@ struct ByCause {
 pub struct TraceMetrics {
     received: Family<ByProtocol, Counter>,
     refused: Family<ByReason, Counter>,
+    pub(super) refused_connections: Counter,
     rejected: Family<ByReason, Counter>,
     changed: Family<BySender, Counter>,
     backwards: Family<BySender, Counter>,
@@ -84,6 +85,11 @@ impl TraceMetrics {
                 traces,
                 "refused_requests",
                 "Requests that were refused as a whole; queue_full and busy are to be sent again",
+            ),
+            refused_connections: registered(
+                traces,
+                "refused_connections",
+                "Connections that were closed at once: there were traces.max_connections",
             ),
             rejected: registered(
                 traces,

@@ -6,12 +6,11 @@
 //! **Invariants**: a caller has its place until its answer is written, or it has gone away; nobody waits for a place: whoever
 //! scrapes has little time, and learns at once why it gets nothing. The pages of targets need no place.
 //!
-//! **Absent**: who a caller is; a limit for one that reads slowly, as long as it reads.
+//! **Absent**: who a caller is; how long it may take to read (`caller.rs`).
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
@@ -20,12 +19,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body::{Frame, SizeHint};
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::debug;
 
-use super::accepted;
+use super::answers::accepted;
 use crate::relay::metrics::RelayMetrics;
 
 /// A scrape is shared for a second: whoever comes again then costs the targets one more at the most.
@@ -83,13 +79,6 @@ pub(super) async fn within_limit(
     };
     let answer = next.run(request).await;
     answer.map(|body| Body::new(Placed { body, rest: Bytes::new(), _place: place }))
-}
-
-/// Ends a connection whose peer takes nothing of what is sent to it for so long.
-pub(super) fn give_up_after(connection: &TcpStream, stalled: Duration) {
-    if let Err(error) = SockRef::from(connection).set_tcp_user_timeout(Some(stalled)) {
-        debug!(%error, "A caller that stops reading will be waited for");
-    }
 }
 
 /// A body that keeps its caller's place until the connection has taken the last of it.

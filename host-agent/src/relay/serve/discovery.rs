@@ -9,7 +9,8 @@ use axum::http::header::HOST;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{Context, header};
+use super::Context;
+use super::answers::header;
 use crate::relay::target::Target;
 
 /// One entry of HTTP service discovery.

@@ -7,7 +7,8 @@ use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse, Response};
 use tokio::time::Instant;
 
-use super::{Context, is_page};
+use super::Context;
+use super::answers::is_page;
 use crate::relay::status::TargetView;
 
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:1.5em;color:#222}\

@@ -3,23 +3,19 @@
 //! Sources: OTLP specification, "OTLP/gRPC Response", "OTLP/HTTP Response", "Failures"; gRPC over HTTP/2; google.rpc.Status and
 //! RetryInfo. OTLP's senders try again after `RESOURCE_EXHAUSTED` only with a RetryInfo, and after 429 and 503.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::{Accepted, Protocol};
 use crate::traces::wire::{put_bytes, put_number};
-
-/// An answer's body.
-pub(super) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Characters of `grpc-message` that are encoded: what is not printable, and the percent sign itself.
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
@@ -130,10 +126,7 @@ impl Refusal {
 }
 
 /// The answer to a request that came by `protocol`.
-pub(super) fn answer(
-    protocol: Protocol,
-    outcome: Result<Accepted, Refusal>,
-) -> Response<AnswerBody> {
+pub(super) fn answer(protocol: Protocol, outcome: Result<Accepted, Refusal>) -> Response<Body> {
     match (protocol, outcome) {
         (Protocol::OtlpGrpc, Ok(accepted)) => grpc_accepted(&accepted),
         (Protocol::OtlpGrpc, Err(refusal)) => grpc_refused(&refusal),
@@ -157,7 +150,7 @@ pub(super) fn answer(
     }
 }
 
-fn http_refused(protocol: Protocol, refusal: &Refusal) -> Response<AnswerBody> {
+fn http_refused(protocol: Protocol, refusal: &Refusal) -> Response<Body> {
     let (kind, body) = match protocol {
         Protocol::OtlpHttp => ("application/x-protobuf", refusal.status()),
         Protocol::OtlpJson => {
@@ -177,8 +170,8 @@ fn http_refused(protocol: Protocol, refusal: &Refusal) -> Response<AnswerBody> {
     response
 }
 
-fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<AnswerBody> {
-    let mut response = Response::new(Full::new(Bytes::from(body)).boxed_unsync());
+fn respond(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
@@ -196,20 +189,20 @@ fn export_response(accepted: &Accepted) -> Vec<u8> {
     response
 }
 
-fn grpc_accepted(accepted: &Accepted) -> Response<AnswerBody> {
+fn grpc_accepted(accepted: &Accepted) -> Response<Body> {
     let message = export_response(accepted);
     let mut frame = vec![0];
     frame.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
     frame.extend_from_slice(&message);
     let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
     let body = Full::new(Bytes::from(frame)).with_trailers(async move { Some(Ok(trailers)) });
-    let mut response = Response::new(body.boxed_unsync());
+    let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
 /// Only headers, which is how gRPC refuses without a message.
-fn grpc_refused(refusal: &Refusal) -> Response<AnswerBody> {
+fn grpc_refused(refusal: &Refusal) -> Response<Body> {
     let mut response = respond(StatusCode::OK, "application/grpc", Vec::new());
     let headers = response.headers_mut();
     headers.insert(STATUS, HeaderValue::from(u16::from(refusal.grpc())));

@@ -1,36 +1,33 @@
-//! Connections: HTTP/1.1 and HTTP/2 on each address, a request at a time through the stages.
+//! A port for spans: HTTP/1.1 and HTTP/2 on each address, a request at a time through the stages.
 
-use std::io;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response, Version};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::answer::{AnswerBody, answer};
+use super::answer::answer;
 use super::decompress::Encoding;
 use super::{Accepted, Protocol, ReceiveLimits, Refusal, Request, body, json, zipkin};
+use crate::connections::Port;
 use crate::instances::Instances;
 use crate::traces::pipeline::Pipeline;
 use crate::traces::sender::Sender;
 use crate::traces::shape::Reject;
 use crate::traces::shares::{Share, Shares};
 
-/// How long requests under way may take when the process stops.
-const GRACE: Duration = Duration::from_secs(5);
-/// A pause after a connection could not be taken, which is so when the process has too many files open.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Whose spans these are, written by sidecars.
 const INSTANCE: &str = "x-mesh-instance";
 
@@ -54,52 +51,11 @@ impl Receiver {
     ///
     /// # Errors
     /// None; the type is that of a task.
-    pub async fn run(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.cancelled() => break,
-                // A connection that panicked has written so to standard error, and concerns nobody else.
-                Some(_) = connections.join_next() => continue,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((connection, peer)) => self.serve(connection, peer, &graceful, &mut connections),
-                Err(error) => {
-                    warn!(%error, "A connection could not be taken");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-        drop(listener);
-        if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-            warn!("Requests under way were cut off");
-        }
-        Ok(())
-    }
-
-    fn serve(
-        &self,
-        connection: TcpStream,
-        peer: SocketAddr,
-        graceful: &GracefulShutdown,
-        connections: &mut JoinSet<()>,
-    ) {
-        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            debug!(%peer, "A connection was refused: there are as many as there may be");
-            return;
-        };
-        if let Err(error) = connection.set_nodelay(true) {
-            debug!(%error, "A connection ended at once");
-            return;
-        }
-        let receiver = self.clone();
-        let peer = peer.ip().to_canonical();
-        let service = hyper::service::service_fn(move |request| {
-            let receiver = receiver.clone();
-            async move { Ok::<_, std::convert::Infallible>(receiver.answer(peer, request).await) }
-        });
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<(), Infallible> {
         let mut http = Builder::new(TokioExecutor::new());
         http.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.deadline);
         http.http2()
@@ -109,17 +65,21 @@ impl Receiver {
             .initial_connection_window_size(4 << 20)
             .keep_alive_interval(Duration::from_secs(60))
             .keep_alive_timeout(Duration::from_secs(20));
-        let connection = http.serve_connection(TokioIo::new(connection), service).into_owned();
-        let connection = graceful.watch(connection);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                debug!(%error, "A connection failed");
-            }
-            drop(permit);
-        });
+        let refused = self.pipeline.metrics.refused_connections.clone();
+        let port = Port { listener, http, places: Arc::clone(&self.connections), refused };
+        let connect = move |stream, peer: SocketAddr| {
+            let (receiver, peer) = (self.clone(), peer.ip().to_canonical());
+            let service = service_fn(move |request| {
+                let receiver = receiver.clone();
+                async move { Ok(receiver.answer(peer, request).await) }
+            });
+            (stream, service)
+        };
+        port.serve(connect, shutdown).await;
+        Ok(())
     }
 
-    async fn answer(&self, peer: IpAddr, request: HttpRequest<Incoming>) -> Response<AnswerBody> {
+    async fn answer(&self, peer: IpAddr, request: HttpRequest<Incoming>) -> Response<Body> {
         let (head, incoming) = request.into_parts();
         let instances = Arc::clone(&self.instances.borrow());
         let claimed = head.headers.get(INSTANCE).and_then(|value| value.to_str().ok());

@@ -89,10 +89,10 @@ async fn a_caller_that_goes_away_gives_its_place_to_the_next() {
     assert!(relay.text().await.contains("\na{"));
 }
 
-#[tokio::test]
-async fn a_caller_that_reads_nothing_keeps_its_place_for_the_relay_s_time_alone() {
+/// A relay with one place, and a caller that has it and has read the first bytes of more than the kernel keeps.
+async fn large_answer() -> (Relay, Exporter, TcpStream) {
     let mut body = String::new();
-    // More than the kernel keeps for a connection, in few samples.
+    // In few samples.
     for sample in 0..8000 {
         writeln!(body, "large{{sample=\"{sample}\",filling=\"{:0>3000}\"}} 1", 0).unwrap();
     }
@@ -103,15 +103,44 @@ async fn a_caller_that_reads_nothing_keeps_its_place_for_the_relay_s_time_alone(
     .await;
     let socket = TcpSocket::new_v4().unwrap();
     SockRef::from(&socket).set_recv_buffer_size(16 << 10).unwrap();
-    let mut idle = socket.connect(relay.address).await.unwrap();
-    idle.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut caller = socket.connect(relay.address).await.unwrap();
+    caller.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut begun = [0; 12];
-    idle.read_exact(&mut begun).await.unwrap();
+    caller.read_exact(&mut begun).await.unwrap();
     assert_eq!(&begun, b"HTTP/1.1 200");
     let (status, ..) = relay.get("/metrics/x/none", TEXT).await;
     assert_eq!(status, 503);
-    until_answering(&relay, 0).await;
+    (relay, exporter, caller)
+}
+
+async fn is_cut_off(relay: &Relay) {
+    until_answering(relay, 0).await;
+    let own = relay.own();
+    assert_eq!(value_of(&own, "mesh_relay_cut_answers_total").as_deref(), Some("1"), "{own}");
     assert_eq!(relay.text().await.matches("\nlarge{").count(), 8000);
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_nothing_keeps_its_place_for_the_relay_s_time_alone() {
+    let (relay, _exporter, _idle) = large_answer().await;
+    is_cut_off(&relay).await;
+}
+
+#[tokio::test]
+async fn a_caller_that_reads_slowly_has_no_more_time_than_others() {
+    let (relay, _exporter, mut slow) = large_answer().await;
+    // 80 KB a second: the whole would take five minutes.
+    let mut pace = tokio::time::interval(Duration::from_millis(50));
+    let read = async {
+        let mut some = [0; 4096];
+        while slow.read(&mut some).await.is_ok_and(|size| size > 0) {
+            pace.tick().await;
+        }
+    };
+    tokio::select! {
+        () = is_cut_off(&relay) => {}
+        () = async { read.await; std::future::pending().await } => {}
+    }
 }
 
 #[tokio::test]

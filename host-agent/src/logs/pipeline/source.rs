@@ -52,8 +52,25 @@ pub struct HostSource {
 #[derive(Debug)]
 struct Watched {
     name: String,
-    directories: Vec<PathBuf>,
+    directory: Option<PathBuf>,
+    namespace: Option<String>,
     settings: Settings,
+}
+
+impl Watched {
+    /// Whether what follows this place is about to be deleted.
+    fn is_at_risk(&self, through: &str) -> bool {
+        // Looked for each time: journald makes them when it needs them, such as at `journalctl --flush`.
+        let directories = directories(self.directory.as_ref(), self.namespace.as_deref());
+        match headroom(&directories, &self.settings, through) {
+            Ok(Headroom { bytes, files, .. }) => bytes < MARGIN_BYTES || files <= MARGIN_FILES,
+            Err(error) => {
+                // To spool in vain is better than to lose.
+                warn!(journal = self.name, error = %ErrorChain(&error), "It cannot be told how near journald is to deleting");
+                true
+            }
+        }
+    }
 }
 
 impl HostSource {
@@ -73,7 +90,8 @@ impl HostSource {
             let all = std::iter::once(None).chain(named);
             all.map(|namespace| Watched {
                 name: namespace.map_or("journal".to_owned(), |name| format!("journal:{name}")),
-                directories: directories(config.directory.as_ref(), namespace),
+                directory: config.directory.clone(),
+                namespace: namespace.map(str::to_owned),
                 settings: Settings::read(namespace),
             })
             .collect()
@@ -96,20 +114,49 @@ impl Source for HostSource {
     }
 
     fn is_at_risk(&mut self, through: &dyn Fn(&str) -> Option<String>) -> bool {
-        self.journals.iter().any(|journal| {
-            let Some(through) = through(&journal.name) else { return false };
-            match headroom(&journal.directories, &journal.settings, &through) {
-                Ok(Headroom { bytes, files, .. }) => bytes < MARGIN_BYTES || files <= MARGIN_FILES,
-                Err(error) => {
-                    // To spool in vain is better than to lose.
-                    warn!(journal = journal.name, error = %ErrorChain(&error), "It cannot be told how near journald is to deleting");
-                    true
-                }
-            }
-        })
+        let is_at_risk = |journal: &Watched| {
+            through(&journal.name).is_some_and(|through| journal.is_at_risk(&through))
+        };
+        self.journals.iter().any(is_at_risk)
     }
 
     fn release(&mut self) {
         self.reader.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The beginning of a closed journal file with one entry.
+    fn header(number: u64) -> Vec<u8> {
+        let mut bytes = vec![0; 208];
+        bytes[..8].copy_from_slice(b"LPKSHHRH");
+        // Archived; the sequence; how many entries, the last and the first number.
+        (bytes[16], bytes[72]) = (2, 7);
+        for (at, value) in [(152, 1), (160, number), (168, number)] {
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_journal_whose_directory_comes_after_the_start_is_watched_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let watched = Watched {
+            name: "journal".to_owned(),
+            directory: Some(folder.path().to_owned()),
+            namespace: None,
+            settings: Settings::default(),
+        };
+        let machine = folder.path().join("0123456789abcdef0123456789abcdef");
+        std::fs::create_dir(&machine).unwrap();
+        // As many files as journald keeps.
+        for number in 1..=100 {
+            std::fs::write(machine.join(format!("system@{number}.journal")), header(number))
+                .unwrap();
+        }
+        assert!(watched.is_at_risk("head"));
     }
 }

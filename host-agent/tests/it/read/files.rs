@@ -79,6 +79,22 @@ fn rotation_is_followed_and_what_was_deleted_unread_is_told() {
 }
 
 #[test]
+fn what_is_deleted_unread_while_files_are_closed_is_told() {
+    let data = tempfile::tempdir().unwrap();
+    write(data.path(), 0, &numbered(0..3));
+    let mut reading = reading(data.path(), &Positions::default());
+    assert_eq!(reading.read(3), lines(0..3));
+    reading.reader.release();
+    write(data.path(), 0, &numbered(3..5));
+    assert_eq!(reading.read(2), lines(3..5), "what stays is read on");
+    write(data.path(), 0, &numbered(5..6));
+    reading.reader.release();
+    fs::remove_dir_all(data.path().join("alloc/1f")).unwrap();
+    let expected = [Got::Lost(LossCause::Deleted, None), Got::Ended(SOURCE.to_owned())];
+    assert_eq!(reading.read(2), expected);
+}
+
+#[test]
 fn a_restart_in_the_middle_of_a_file_goes_on_there() {
     let data = tempfile::tempdir().unwrap();
     write(data.path(), 0, &numbered(0..5));

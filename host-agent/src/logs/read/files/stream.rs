@@ -66,13 +66,15 @@ pub(super) struct Stream {
     tail: Option<Tail>,
     /// Where to begin when no file is open.
     from: Option<Cursor>,
+    /// When the file was closed there was more to read.
+    has_unread: bool,
     numbers: BTreeSet<u64>,
 }
 
 impl Stream {
     /// Reading begins after `from`, if that is still there.
     pub(super) fn new(name: StreamName, from: Option<Cursor>) -> Self {
-        Self { name, tail: None, from, numbers: BTreeSet::new() }
+        Self { name, tail: None, from, has_unread: false, numbers: BTreeSet::new() }
     }
 
     pub(super) fn name(&self) -> &StreamName {
@@ -87,6 +89,8 @@ impl Stream {
     /// Closes its file; reading goes on where it was.
     pub(super) fn release(&mut self) {
         if let Some(tail) = self.tail.take() {
+            let is_longer = tail.file.metadata().map_or(true, |file| file.len() > tail.offset);
+            self.has_unread = is_longer || self.numbers.range(tail.number + 1..).next().is_some();
             let (line, piece) = tail.line.unwrap_or_default();
             self.from = Some(Cursor {
                 file: tail.number,
@@ -176,7 +180,8 @@ impl Stream {
                     generation: if file < from.file { from.generation + 1 } else { 0 },
                     ..Cursor::default()
                 });
-                return Ok(next.map(|_| LossCause::Deleted));
+                let is_lost = next.is_some() || std::mem::take(&mut self.has_unread);
+                return Ok(is_lost.then_some(LossCause::Deleted));
             }
             if !self.begin(data_dir, from.file, from.generation)? {
                 continue;

@@ -89,18 +89,23 @@ impl LineFile {
     fn rotate(&mut self) -> Result<(), LineFileError> {
         for number in (1..self.config.keep).rev() {
             let from = numbered(&self.config.path, number - 1);
-            let to = numbered(&self.config.path, number);
-            match fs::rename(&from, &to) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed("rotate", &from)(error)),
-            }
+            let renamed = fs::rename(&from, numbered(&self.config.path, number));
+            unless_gone(renamed).map_err(failed("rotate", &from))?;
         }
         if self.config.keep == 1 {
-            fs::remove_file(&self.config.path).map_err(failed("remove", &self.config.path))?;
+            let path = &self.config.path;
+            unless_gone(fs::remove_file(path)).map_err(failed("remove", path))?;
         }
         *self = Self::open(self.config.clone())?;
         Ok(())
+    }
+}
+
+/// A file that somebody has moved or removed is out of the way.
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 
@@ -175,6 +180,9 @@ mod tests {
         file.append(b"b\n").unwrap();
         assert_eq!(text(&path).as_deref(), Some("b\n"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::remove_file(&path).unwrap();
+        file.append(b"c\n").unwrap();
+        assert_eq!(text(&path).as_deref(), Some("c\n"), "somebody removed it");
     }
 
     #[test]

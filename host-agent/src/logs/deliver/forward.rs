@@ -38,36 +38,32 @@ mod handshake;
 mod lane;
 mod reply;
 mod servers;
+mod shown;
 mod suspects;
 mod transport;
 mod window;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use consul::Backoff;
-use service::ErrorChain;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use self::dispatcher::{Closing, Command, Dispatcher, LaneId, Plan};
-use self::lane::{Lane, LaneError, Report};
+use self::dispatcher::{Command, Dispatcher, LaneId, Plan};
+use self::lane::{Lane, Report};
 use self::servers::{Health, ServerPlan};
+use self::shown::Server;
 use self::window::{Bounds, Chunk, Piece};
 use super::config::ForwardConfig;
-use super::dead_letter::{DeadLetter, DeadLetters};
-use super::file::blocking;
-use super::metrics::{DestinationMetrics, ServerMetrics};
+use super::dead_letter::{self, DeadLetter, DeadLetters};
 use super::{Context, Outcome, OutputError, Parcel};
 
 /// Reports that may wait; more of them make the connections wait.
 const REPORTS: usize = 64;
-const WRITE_PAUSE_MIN: Duration = Duration::from_millis(100);
-const WRITE_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// A Forward destination.
 #[derive(Debug)]
@@ -78,14 +74,6 @@ pub struct ForwardOutput {
     dispatcher: Dispatcher,
     servers: Vec<Server>,
     dead_letters: Arc<Mutex<DeadLetters>>,
-}
-
-#[derive(Debug)]
-struct Server {
-    name: Arc<str>,
-    metrics: ServerMetrics,
-    /// What the last connection broke with.
-    last_error: String,
 }
 
 /// The tasks and their channels.
@@ -265,31 +253,6 @@ impl ForwardOutput {
         }
     }
 
-    /// Counts and tells a failure: aloud when the server was up until then.
-    fn failed(
-        &mut self,
-        index: usize,
-        closing: Closing,
-        why: &LaneError,
-        before: Health,
-        after: Health,
-    ) {
-        let Some(server) = self.servers.get_mut(index) else { return };
-        server.metrics.failures.inc();
-        let error = ErrorChain(why).to_string();
-        let destination = &*self.context.name;
-        match (before, after) {
-            (Health::Unknown | Health::Up, Health::Down | Health::Parole) => {
-                warn!(destination, server = %server.name, error, "Server is down");
-            }
-            (Health::Up, _) => info!(destination, server = %server.name, error, "Connection lost"),
-            _ => debug!(destination, server = %server.name, error, "Server is still down"),
-        }
-        if closing != Closing::Unreachable {
-            server.last_error = error;
-        }
-    }
-
     /// Writes a dead letter, for as long as it takes.
     fn bury(
         &self,
@@ -307,62 +270,14 @@ impl ForwardOutput {
         warn!(destination = %self.context.name, server = %server.name, reason, "A record becomes a dead letter");
         let (tag, entry, server) = (chunk.tag, chunk.entries, Arc::clone(&server.name));
         let letter = DeadLetter { tag, entry, server, reason };
-        let burial = Burial {
-            letter: Arc::new(letter),
-            letters: Arc::clone(&self.dead_letters),
-            metrics: self.context.metrics.clone(),
-            backoff: Backoff::new(WRITE_PAUSE_MIN, WRITE_PAUSE_MAX),
-        };
+        let letters = Arc::clone(&self.dead_letters);
+        let written = dead_letter::write(letters, letter, self.context.metrics.clone());
         let buried = running.buried.clone();
         running.tasks.spawn(async move {
-            burial.run().await?;
+            written.await?;
             // Nobody listens only when the whole output ends.
             buried.send(piece).await.ok();
             Ok(())
         });
-    }
-
-    fn count(&self, outcome: &Outcome) {
-        let metrics = &self.context.metrics;
-        let delivered = if self.config.require_ack { &metrics.acked } else { &metrics.unconfirmed };
-        delivered.inc_by(outcome.delivered.into());
-        metrics.dead.inc_by(outcome.dead.into());
-    }
-
-    /// Sets the gauges.
-    fn show(&self) {
-        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
-        let metrics = &self.context.metrics;
-        let (parcels, bytes) = self.dispatcher.size();
-        metrics.in_flight_messages.set(gauge(parcels));
-        metrics.in_flight_bytes.set(gauge(bytes));
-        metrics.suspects.set(gauge(self.dispatcher.suspects()));
-        for (index, server) in self.servers.iter().enumerate() {
-            let is_up = self.dispatcher.health(index) == Health::Up;
-            server.metrics.up.set(is_up.into());
-        }
-    }
-}
-
-/// A dead letter on its way to the disk.
-struct Burial {
-    letter: Arc<DeadLetter>,
-    letters: Arc<Mutex<DeadLetters>>,
-    metrics: DestinationMetrics,
-    backoff: Backoff,
-}
-
-impl Burial {
-    async fn run(mut self) -> Result<(), OutputError> {
-        loop {
-            let (letters, letter) = (Arc::clone(&self.letters), Arc::clone(&self.letter));
-            let write =
-                move || letters.lock().unwrap_or_else(PoisonError::into_inner).write(&letter);
-            let Err(error) = blocking(write).await? else { return Ok(()) };
-            self.metrics.write_errors.inc();
-            let pause = self.backoff.next_pause(WRITE_PAUSE_MIN);
-            warn!(error = %ErrorChain(&error), ?pause, "A dead letter waits to be written");
-            tokio::time::sleep(pause).await;
-        }
     }
 }

@@ -3,7 +3,8 @@
 //! In: the newest good [`LogsConfig`]. Out: running pipelines. A task of the process.
 //!
 //! **Invariants**: what a new configuration does not touch goes on undisturbed; new rules and routes reach a running pipeline
-//! without a restart; a pipeline that ends unasked ends the process with its name.
+//! without a restart; a destination that cannot begin is tried again and holds up no other; a pipeline that ends unasked ends
+//! the process with its name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +26,9 @@ use crate::logs::pipeline::metrics::LogMetrics;
 use crate::logs::pipeline::{self, Decisions, HostSource, PipelineError, Setup};
 use crate::logs::shape::Now;
 use crate::logs::store::{Store, StoreError};
+
+/// Pause before a destination that could not begin is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Why the logs part ended.
 #[derive(Debug, thiserror::Error)]
@@ -128,10 +132,12 @@ impl Logs {
         loop {
             let config = Arc::clone(&configs.borrow_and_update());
             self.apply(&config).await?;
+            let is_missing = config.destinations.len() > self.running.len();
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 // The sender lives as long as the process.
                 Ok(()) = configs.changed() => {}
+                () = tokio::time::sleep(AGAIN), if is_missing => {}
                 Some(ended) = self.tasks.join_next() => self.unasked(ended)?,
             }
         }
@@ -167,7 +173,7 @@ impl Logs {
         let output = match Output::open(config.output.clone(), context) {
             Ok(output) => output,
             Err(error) => {
-                warn!(destination = name, error = %ErrorChain(&error), "The destination cannot begin; SIGHUP tries it again");
+                warn!(destination = name, error = %ErrorChain(&error), "The destination cannot begin; it is tried again");
                 return;
             }
         };

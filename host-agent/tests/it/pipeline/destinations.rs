@@ -54,6 +54,32 @@ async fn a_dead_destination_holds_up_no_other_and_gets_everything_when_it_is_bac
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_cannot_begin_does_so_when_it_can() {
+    let test = "a_destination_that_cannot_begin_does_so_when_it_can";
+    let folder = tempfile::tempdir().unwrap();
+    let Some(journald) = journald(test, folder.path(), &[]).await else { return };
+    let receiver = receiver().await;
+    // Something is where its folder would be.
+    let (way, file) = (folder.path().join("way"), folder.path().join("way/lines.jsonl"));
+    std::fs::write(&way, "").unwrap();
+    let rest = format!(
+        "[logs.destinations.late.file]\npath = {file:?}\n{}",
+        forward("main", receiver.address())
+    );
+    let mut agent = Agent::start(folder.path(), &journald.journals(), &rest).await;
+    super::agent::lines(&journald, 0..100);
+    assert_eq!(until_all(&receiver, 100).await, 0);
+    std::fs::remove_file(&way).unwrap();
+    wait::until("it has every line", DEADLINE, async || {
+        let lines = std::fs::read_to_string(&file).unwrap_or_default().lines().count();
+        if lines == 100 { Ok(()) } else { Err(lines) }
+    })
+    .await
+    .unwrap();
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_position_outlasts_a_stop_and_two_agents_do_not_share_it() {
     let test = "a_position_outlasts_a_stop_and_two_agents_do_not_share_it";
     let folder = tempfile::tempdir().unwrap();

@@ -9,14 +9,15 @@
 //! Each back end has `in_flight` workers, each with one batch at a time.
 //!
 //! **Invariants**: a batch leaves the queue when the back end has acknowledged it, refused it for good, or nothing is left of it;
-//! what a back end refuses is halved until the record at fault is alone, so that it takes no other sender's spans with it; what is
-//! lost is counted by back end, sender and reason; partial_success is never sent again.
+//! what a back end refuses for its content is halved until the record at fault is alone, so that it takes no other sender's spans
+//! with it; what is lost is counted by back end, sender and reason; partial_success is never sent again.
 //! **Absent**: an end of trying: what cannot be delivered stays until the queue is full, and then senders are told to wait.
 
 mod back_end;
 mod client;
 mod outcome;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -97,16 +98,18 @@ impl Worker {
             }
             match self.send(&parts, shutdown).await {
                 Sent::Done => {}
-                Sent::Refused { .. } if parts.len() > 1 => {
+                Sent::Refused { is_content: true, .. } if parts.len() > 1 => {
                     let second = parts.split_off(parts.len() / 2);
                     open.push(second);
                     open.push(parts);
                 }
-                Sent::Refused { reason, message } => {
+                Sent::Refused { reason, message, .. } => {
                     for (_, spans, lane) in &parts {
                         self.metrics.lost(&self.back_end.name, lane, reason, (*spans).into());
-                        warn!(back_end = %self.back_end.name, sender = %lane, spans, error = message, "Spans were refused for good");
                     }
+                    let senders: BTreeSet<&str> =
+                        parts.iter().map(|(_, _, lane)| &**lane).collect();
+                    warn!(back_end = %self.back_end.name, ?senders, error = message, "Spans were refused for good");
                 }
                 // They are in the queue's segments, or lost with the process as its configuration says.
                 Sent::Stopped => return self.back_end.queue.give_up(entries),
@@ -189,9 +192,9 @@ impl Worker {
                     self.accepted(parts, spans, rejected, &message);
                     return Sent::Done;
                 }
-                Outcome::Refused { reason, message } => {
+                Outcome::Refused { reason, message, is_content } => {
                     self.well();
-                    return Sent::Refused { reason, message };
+                    return Sent::Refused { reason, message, is_content };
                 }
                 Outcome::Retry { reason, message, after } => {
                     self.metrics.retry(&self.back_end.name, reason);
@@ -236,7 +239,7 @@ impl Worker {
 
 enum Sent {
     Done,
-    Refused { reason: &'static str, message: String },
+    Refused { reason: &'static str, message: String, is_content: bool },
     Stopped,
 }
 

@@ -247,6 +247,7 @@ fn grpc(
             _ => Outcome::Refused {
                 reason: "not_grpc",
                 message: format!("{status} without a gRPC status"),
+                is_content: false,
             },
         };
     };

@@ -33,6 +33,8 @@ pub enum Outcome {
         reason: &'static str,
         /// For people.
         message: String,
+        /// A part of the batch may be taken all the same: nothing is said against who sends it, or where to.
+        is_content: bool,
     },
 }
 
@@ -69,23 +71,28 @@ impl Outcome {
             1 | 4 | 10 | 11 | 14 | 15 => Self::Retry { reason, message, after },
             // Only with a RetryInfo does it mean that the back end may recover.
             8 if after.is_some() => Self::Retry { reason, message, after },
-            _ => Self::Refused { reason, message },
+            // not_found, permission_denied, unimplemented, unauthenticated
+            _ => Self::Refused { reason, message, is_content: !matches!(code, 5 | 7 | 12 | 16) },
         }
     }
 
     /// Of an HTTP status that is no success.
     pub fn of_http(status: StatusCode, message: String, retry_after: Option<Duration>) -> Self {
         let message = format!("{status}: {message}");
+        let reason = match status.as_u16() {
+            400 => "http_400",
+            401 | 403 => "http_forbidden",
+            413 => "http_413",
+            429 => "http_429",
+            502 => "http_502",
+            503 => "http_503",
+            504 => "http_504",
+            _ if status.is_client_error() => "http_4xx",
+            _ => "http_other",
+        };
         match status.as_u16() {
-            429 => Self::Retry { reason: "http_429", message, after: retry_after },
-            502 => Self::Retry { reason: "http_502", message, after: retry_after },
-            503 => Self::Retry { reason: "http_503", message, after: retry_after },
-            504 => Self::Retry { reason: "http_504", message, after: retry_after },
-            400 => Self::Refused { reason: "http_400", message },
-            401 | 403 => Self::Refused { reason: "http_forbidden", message },
-            413 => Self::Refused { reason: "http_413", message },
-            _ if status.is_client_error() => Self::Refused { reason: "http_4xx", message },
-            _ => Self::Refused { reason: "http_other", message },
+            429 | 502..=504 => Self::Retry { reason, message, after: retry_after },
+            code => Self::Refused { reason, message, is_content: !matches!(code, 401 | 403..=405) },
         }
     }
 

@@ -159,3 +159,27 @@ async fn what_cannot_be_read_from_the_disk_for_a_while_is_not_lost() {
     let lost = agent.metric("mesh_traces_lost_spans_total").await;
     assert!(lost.is_empty(), "{lost:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_back_end_that_refuses_who_sends_is_not_asked_about_each_part() {
+    let mut collector = Collector::start().await.unwrap();
+    let agent = Agent::with(&collector).await;
+    collector.down().await;
+    for id in 1..=20 {
+        agent.send("alloc-orders", &[id]).await.unwrap();
+    }
+    // Unauthenticated, as with a token that has expired.
+    collector.answer(Mode::Refuse { code: 16, retry: None });
+    collector.up().await.unwrap();
+    wait::until("the loss is counted", SOON, async || {
+        let lost = agent.metric("mesh_traces_lost_spans_total").await;
+        match lost.get(r#"{back_end="store",sender="trading/orders",reason="unauthenticated"}"#) {
+            Some(20.0) => Ok(()),
+            _ => Err(format!("{lost:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    // One for each batch: in halves of a batch of n they would be n - 1 more.
+    assert!(collector.requests() < 20, "{}", collector.requests());
+}

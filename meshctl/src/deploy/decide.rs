@@ -163,11 +163,12 @@ impl Case<'_> {
     fn placed(&self, id: &str) -> Option<Step> {
         let evaluation = self.view.evaluation.as_ref().filter(|own| own.id == id)?;
         match evaluation.status.as_str() {
-            "failed" | "canceled" => {
+            "failed" => {
                 let why = format!("its evaluation failed: {}", evaluation.status_description);
                 Some(self.turn_back(self.record.state.version().unwrap_or_default(), why))
             }
-            "complete" => None,
+            // One that is canceled gave way to a later one of the same job, which places what this one would have.
+            "complete" | "canceled" => None,
             _ => Some(self.wait(Source::Nomad, "Nomad looks for places".to_owned())),
         }
     }

@@ -58,6 +58,13 @@ fn a_canary_is_awaited_then_known_then_promoted_then_the_rest_follows() {
             "wait for nomad: Nomad looks for places",
         ),
         (
+            "the evaluation gave way to a later one of the same job: what that one places is followed",
+            world(State::Following { version: 5, evaluation: "e".to_owned() }, |own| {
+                own.view.evaluation = Some(evaluation("canceled"));
+            }),
+            "wait for nomad: 0 of 1 new instances are healthy",
+        ),
+        (
             "the canary starts",
             world(following(), |_| {}),
             "wait for nomad: 0 of 1 new instances are healthy",

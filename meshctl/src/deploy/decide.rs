@@ -132,10 +132,12 @@ pub fn decide(record: &Record, view: &View, patience: Patience) -> Step {
     match &record.state {
         State::Submitting { index } => case.submitting(*index),
         State::Following { version, evaluation } => {
-            case.placed(evaluation).unwrap_or_else(|| case.follow(*version, Gate::Closed))
+            let placing = case.placed(*version, evaluation);
+            let step = placing.unwrap_or_else(|| case.follow(*version, Gate::Closed));
+            case.in_time(*version, step)
         }
         State::AwaitingPromotion { version, .. } => case.follow(*version, Gate::Awaiting),
-        State::Promoting { version } => case.follow(*version, Gate::Open),
+        State::Promoting { version } => case.in_time(*version, case.follow(*version, Gate::Open)),
         State::Reverting { from, to, why } => case.back(*from, *to, why),
         State::Stopping { purge } => case.stopping(*purge),
     }
@@ -160,12 +162,12 @@ impl Case<'_> {
     }
 
     /// What the evaluation says before there is anything else to see.
-    fn placed(&self, id: &str) -> Option<Step> {
+    fn placed(&self, version: u64, id: &str) -> Option<Step> {
         let evaluation = self.view.evaluation.as_ref().filter(|own| own.id == id)?;
         match evaluation.status.as_str() {
             "failed" => {
                 let why = format!("its evaluation failed: {}", evaluation.status_description);
-                Some(self.turn_back(self.record.state.version().unwrap_or_default(), why))
+                Some(self.turn_back(version, why))
             }
             // One that is canceled gave way to a later one of the same job, which places what this one would have.
             "complete" | "canceled" => None,
@@ -196,15 +198,19 @@ impl Case<'_> {
         if !is_batch && let Some(why) = self.misfortune(version) {
             return self.turn_back(version, why);
         }
-        let step = match deployment {
+        match deployment {
             None if is_batch => self.batch(version),
-            Some(own) if own.status == "successful" => return self.arrive(version),
-            None if self.view.is_settled(version) => return self.arrive(version),
+            Some(own) if own.status == "successful" => self.arrive(version),
+            None if self.view.is_settled(version) => self.arrive(version),
             None => self.wait(Source::Nomad, self.unplaced("instances start".to_owned())),
             Some(own) => self.underway(own, version, gate),
-        };
+        }
+    }
+
+    /// The step, unless it is to wait and the time is over.
+    fn in_time(&self, version: u64, step: Step) -> Step {
         match step {
-            Step::Wait { what, .. } if self.is_late() && gate != Gate::Awaiting => {
+            Step::Wait { what, .. } if self.is_late() => {
                 let after = self.patience.timeout.as_secs();
                 self.turn_back(version, format!("not done after {after} s: {what}"))
             }

@@ -60,6 +60,14 @@ fn each_failure_begins_the_way_back() {
             "begin to go back from 5 to 4: not done after 900 s: 0 of 1 new instances are healthy",
         ),
         (
+            "no scheduler looks at it",
+            world(State::Following { version: 5, evaluation: "e".to_owned() }, |own| {
+                own.view.evaluation = Some(evaluation("pending"));
+                own.late();
+            }),
+            "begin to go back from 5 to 4: not done after 900 s: Nomad looks for places",
+        ),
+        (
             "it takes too long in the mesh",
             world(following(), |own| {
                 own.canary("healthy")

@@ -71,6 +71,11 @@ impl Job {
         self.body.get("ParameterizedJob").is_some_and(Value::is_object)
     }
 
+    /// Whether a clock starts its runs.
+    pub fn is_periodic(&self) -> bool {
+        self.body.get("Periodic").is_some_and(Value::is_object)
+    }
+
     /// Its task groups.
     pub fn groups(&self) -> impl Iterator<Item = &Value> {
         self.body.get("TaskGroups").and_then(Value::as_array).into_iter().flatten()

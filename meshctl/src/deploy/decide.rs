@@ -24,6 +24,7 @@ use super::view::{View, canaries, needs_promotion, progress};
 use nomad::Deployment;
 
 mod back;
+mod batch;
 mod known;
 mod trouble;
 
@@ -167,7 +168,7 @@ impl Case<'_> {
         match evaluation.status.as_str() {
             "failed" => {
                 let why = format!("its evaluation failed: {}", evaluation.status_description);
-                Some(self.turn_back(version, why))
+                Some(if self.is_batch() { self.failed(why) } else { self.turn_back(version, why) })
             }
             // One that is canceled gave way to a later one of the same job, which places what this one would have.
             "complete" | "canceled" => None,
@@ -193,13 +194,13 @@ impl Case<'_> {
                 job.version()
             ));
         }
-        let kind = job.kind();
-        let is_batch = matches!(kind, "batch" | "sysbatch");
-        if !is_batch && let Some(why) = self.misfortune(version) {
+        if self.is_batch() {
+            return self.batch(version).unwrap_or(Step::End(Outcome::Deployed { version }));
+        }
+        if let Some(why) = self.misfortune(version) {
             return self.turn_back(version, why);
         }
         match deployment {
-            None if is_batch => self.batch(version),
             Some(own) if own.status == "successful" => self.arrive(version),
             None if self.view.is_settled(version) => self.arrive(version),
             None => self.wait(Source::Nomad, self.unplaced("instances start".to_owned())),
@@ -212,7 +213,8 @@ impl Case<'_> {
         match step {
             Step::Wait { what, .. } if self.is_late() => {
                 let after = self.patience.timeout.as_secs();
-                self.turn_back(version, format!("not done after {after} s: {what}"))
+                let why = format!("not done after {after} s: {what}");
+                if self.is_batch() { self.unstarted(why) } else { self.turn_back(version, why) }
             }
             step => step,
         }
@@ -268,25 +270,6 @@ impl Case<'_> {
             }),
             Some(step) => step,
         }
-    }
-
-    fn batch(&self, version: u64) -> Step {
-        let Some(job) = &self.view.job else { return self.wait(Source::Nomad, String::new()) };
-        if job.is_parameterized() || job.body.get("Periodic").is_some_and(|own| own.is_object()) {
-            return Step::End(Outcome::Deployed { version });
-        }
-        let mut own = self.view.of_version(version).peekable();
-        if own.peek().is_none() {
-            let what = self.unplaced("Nomad looks for places".to_owned());
-            return self.wait(Source::Nomad, what);
-        }
-        if let Some(why) = self.misfortune(version) {
-            return self.failed(why);
-        }
-        if own.all(|own| matches!(own.client_status.as_str(), "running" | "complete")) {
-            return Step::End(Outcome::Deployed { version });
-        }
-        self.wait(Source::Nomad, "its tasks start".to_owned())
     }
 
     fn is_late(&self) -> bool {

@@ -91,7 +91,7 @@ enum Gate {
 /// How long it may take.
 #[derive(Debug, Clone, Args)]
 pub struct FollowArgs {
-    /// How long it may take; a deploy that takes longer is reverted, and a way back or a stop ends with exit code 5.
+    /// How long it may take; a deploy that takes longer is reverted, and a way back, a stop or a batch ends with exit code 5.
     #[arg(long, value_name = "TIME", default_value = "15m")]
     timeout: Span,
     /// How long Nomad and Consul may be away in the middle; longer: exit code 5.

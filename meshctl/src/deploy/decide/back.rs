@@ -71,8 +71,9 @@ impl Case<'_> {
                 return half_way(own.status_description.clone());
             }
             Some(own) if own.status != "successful" => self.reviving(own, version),
-            _ if self.view.is_settled(version) => {
-                self.until_known(version, &self.gone(version)).unwrap_or_else(|| {
+            _ => {
+                let known = || self.until_known(version, &self.gone(version));
+                self.settling(version, to).or_else(known).unwrap_or_else(|| {
                     let why = why.to_owned();
                     Step::End(if self.is_rollback() {
                         Outcome::RolledBack { to, version }
@@ -81,12 +82,20 @@ impl Case<'_> {
                     })
                 })
             }
-            _ => self.wait(Source::Nomad, format!("version {to} comes back")),
         };
         match step {
             Step::Wait { what, .. } if self.is_late() => half_way(what),
             step => step,
         }
+    }
+
+    /// What is left until the older version is wherever it is to be; `None`: nothing.
+    fn settling(&self, version: u64, to: u64) -> Option<Step> {
+        if self.is_batch() {
+            return self.batch(version);
+        }
+        let comes_back = || self.wait(Source::Nomad, format!("version {to} comes back"));
+        (!self.view.is_settled(version)).then(comes_back)
     }
 
     /// Its own update block may ask for a promotion; here that is only a step on the way.

@@ -15,6 +15,7 @@ use crate::deploy::record::Asked;
 use crate::deploy::sli::{Sli, SliRules};
 
 mod back;
+mod batch;
 mod forward;
 
 /// A world that the tests change.

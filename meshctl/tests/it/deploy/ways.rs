@@ -160,6 +160,11 @@ async fn jobs_of_other_kinds_are_submitted_and_followed_as_far_as_it_makes_sense
         "  parameterized {\n    meta_required = [\"day\"]\n  }\n\n  group \"web\"",
     );
     yard.deploy(&file("param.hcl", &parameterized), &[]).await.expect(0, &["version 0"]);
+    let other = parameterized.replace("echo done", "echo well done");
+    yard.deploy(&file("other.hcl", &other), &[]).await.expect(0, &["version 1"]);
+    yard.run(&["rollback", "orders", "--yes", "--to-version", "0", "--timeout", "20s"])
+        .await
+        .expect(0, &["orders runs as version 0 did, which is now version 2"]);
     yard.run(&["stop", "orders", "--yes", "--purge"]).await.expect(0, &[]);
 
     let broken = batch.replace("/bin/sh", "/nonexistent/sh");

@@ -175,28 +175,6 @@ fn without_canaries_or_a_mesh_it_goes_straight_through() {
             }),
             "end 0: orders runs as version 5",
         ),
-        (
-            "a parameterized batch is only registered",
-            world(following(), |own| {
-                own.set("Type", json!("batch")).set("ParameterizedJob", json!({}));
-                own.view.deployments.clear();
-            }),
-            "end 0: orders runs as version 5",
-        ),
-        (
-            "a batch is followed until its tasks run",
-            world(following(), |own| {
-                own.allocations(5, 1).set("Type", json!("batch")).view.deployments.clear();
-            }),
-            "end 0: orders runs as version 5",
-        ),
-        (
-            "a batch that fails at once is not reverted",
-            world(following(), |own| {
-                own.set("Type", json!("batch")).canary("failed").view.deployments.clear();
-            }),
-            "end 1: orders: instance canary-0 failed: task app: Exit Code: 3",
-        ),
     ]);
 }
 

@@ -9,7 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use consul::{Consistency, ConsulClient, ConsulError, ErrorClass};
+use consul::{Consistency, ConsulClient, ConsulError, ErrorClass, KeyValue};
 use service::ErrorChain;
 use tokio::time::Instant;
 
@@ -161,10 +161,15 @@ impl Lock {
     /// # Errors
     /// When Consul does not answer or refuses.
     pub async fn release(&self, forget: bool) -> Result<(), ConsulError> {
-        let session = self.held().session;
+        let Held { session, record, next, .. } = self.held();
         if forget {
             let kept = self.client.get_key(&self.key, Consistency::Consistent).await?;
-            if let Some(kept) = kept.filter(|own| own.session.as_ref() == Some(&session)) {
+            // A session that ended while Consul was away leaves the record; as long as it says the same, it is ours.
+            let is_own = |own: &KeyValue| match &own.session {
+                Some(holder) => *holder == session || next.as_ref() == Some(holder),
+                None => own.value == record,
+            };
+            if let Some(kept) = kept.filter(is_own) {
                 self.client.delete_key(&self.key, Some(kept.modify_index)).await?;
             }
         }

@@ -119,3 +119,30 @@ async fn it_is_sure_of_the_lock_only_as_long_as_consul_answers() {
     let calls = _consul.calls().len();
     assert!(calls > 3, "it was renewed, and then Consul was silent: {calls}");
 }
+
+#[tokio::test]
+async fn a_finished_record_goes_although_the_session_ended_first() {
+    // Consul was away for so long that the session ended; nobody has taken the record up since.
+    let (lock, consul) = held(|call, _| match call.path.as_str() {
+        "/v1/kv/mesh/deploys/orders" if call.method == "GET" => kept(None),
+        "/v1/kv/mesh/deploys/orders" => Reply::status(200, "true"),
+        "/v1/session/destroy/old" => Reply::status(200, "true"),
+        path => panic!("{path}"),
+    })
+    .await;
+    lock.release(true).await.unwrap();
+    let deleted = consul.calls().into_iter().find(|call| call.method == "DELETE");
+    assert_eq!(deleted.map(|call| call.parameters).as_deref(), Some("cas=7"));
+}
+
+#[tokio::test]
+async fn a_record_that_somebody_else_holds_stays() {
+    let (lock, consul) = held(|call, _| match call.path.as_str() {
+        "/v1/kv/mesh/deploys/orders" => kept(Some("theirs")),
+        "/v1/session/destroy/old" => Reply::status(200, "true"),
+        path => panic!("{path}"),
+    })
+    .await;
+    lock.release(true).await.unwrap();
+    assert!(consul.calls().iter().all(|call| call.method != "DELETE"), "{:?}", consul.calls());
+}

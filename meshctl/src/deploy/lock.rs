@@ -118,7 +118,7 @@ impl Lock {
                 },
                 Err(error) => error,
             };
-            if error.class() != ErrorClass::Retry || begun.elapsed() > self.max_outage {
+            if !is_for_later(&error) || begun.elapsed() > self.max_outage {
                 return Err(store::failure(error));
             }
             tokio::time::sleep(PAUSE).await;
@@ -248,6 +248,11 @@ impl Lock {
             self.key
         ))
     }
+}
+
+/// Whether the same request may do later: Consul is away, or asks for fewer requests or connections.
+pub(super) fn is_for_later(error: &ConsulError) -> bool {
+    !matches!(error.class(), ErrorClass::Denied | ErrorClass::Invalid)
 }
 
 /// Whether a session has ended, in Consul's words: those of its servers' connections speak of other sessions.

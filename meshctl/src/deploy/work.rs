@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use consul::{ConsulClient, ErrorClass};
+use consul::ConsulClient;
 use nomad::{Job, NomadClient};
 use service::ErrorChain;
 
@@ -16,7 +16,7 @@ use super::drive::{Driver, Limits, told_to_stop};
 use super::event::Event;
 use super::flags::Reach;
 use super::kept::{self, Kept};
-use super::lock::Lock;
+use super::lock::{Lock, is_for_later};
 use super::outcome::Outcome;
 use super::preflight::{self, State as Known};
 use super::probe::Probe;
@@ -150,9 +150,7 @@ async fn let_go(lock: &Lock, forget: bool, patience: Duration) -> Result<(), Str
         loop {
             match lock.release(forget).await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.class() == ErrorClass::Retry => {
-                    last = ErrorChain(&error).to_string();
-                }
+                Err(error) if is_for_later(&error) => last = ErrorChain(&error).to_string(),
                 Err(error) => return Err(ErrorChain(&error).to_string()),
             }
             tokio::time::sleep(PAUSE).await;

@@ -4,6 +4,7 @@ use consul::ConsulConfig;
 use consul::testing::{Call, Reply, ScriptedConsul, install_crypto_provider};
 
 use super::*;
+use crate::deploy::record::State;
 
 const TTL: Duration = Duration::from_millis(300);
 
@@ -145,4 +146,15 @@ async fn a_record_that_somebody_else_holds_stays() {
     .await;
     lock.release(true).await.unwrap();
     assert!(consul.calls().iter().all(|call| call.method != "DELETE"), "{:?}", consul.calls());
+}
+
+#[tokio::test]
+async fn a_record_is_written_later_where_consul_asks_for_fewer_requests() {
+    let (lock, _consul) = held(|_, before| match before {
+        0 => Reply::status(429, "slow down"),
+        _ => Reply::status(200, "true"),
+    })
+    .await;
+    let record = Record::sample(State::Promoting { version: 5 });
+    assert_eq!(lock.write(&record).await, Ok(()));
 }

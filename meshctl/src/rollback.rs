@@ -10,7 +10,6 @@ use nomad::Job;
 use crate::console::Console;
 use crate::deploy::event::Event;
 use crate::deploy::flags::{FollowArgs, KnownArgs, Reach};
-use crate::deploy::kept::Kept;
 use crate::deploy::outcome::Outcome;
 use crate::deploy::preflight::State as Known;
 use crate::deploy::record::{Asked, Record, State};
@@ -65,7 +64,8 @@ async fn roll_back(args: &RollbackArgs, report: &mut Reporter<'_, '_>) -> Result
         return Ok(Outcome::Stopped { purged: true });
     };
     let (from, is_stopped) = (in_force.version(), in_force.is_stopped());
-    let to = target(job, args.to_version, work.kept.as_ref(), &work.state)?;
+    let half_way = work.kept.as_ref().map(|own| &own.record);
+    let to = target(job, args.to_version, half_way, &work.state)?;
     if to == Some(from) && !is_stopped {
         // What ran before is in force: only the record of what was half-way is left to take away.
         work.forget(report.now()).await?;
@@ -89,43 +89,45 @@ async fn roll_back(args: &RollbackArgs, report: &mut Reporter<'_, '_>) -> Result
 fn target(
     job: &str,
     asked: Option<u64>,
-    kept: Option<&Kept>,
+    half_way: Option<&Record>,
     state: &Known,
 ) -> Result<Option<u64>, Failure> {
-    let is_stop =
-        |at: u64| state.versions.iter().any(|own| own.version() == at && own.is_stopped());
-    if let Some(asked) = asked {
-        return match state.versions.iter().find(|own| own.version() == asked) {
-            Some(own) if own.is_stopped() => Err(Failure::Refused(format!(
-                "version {asked} of {job} is a stop: meshctl stop {job} stops it"
-            ))),
-            Some(_) => Ok(Some(asked)),
-            None => {
-                let kept: Vec<String> =
-                    state.versions.iter().map(|own| own.version().to_string()).collect();
-                Err(Failure::Refused(format!(
-                    "Nomad keeps no version {asked} of {job}, only {}",
-                    kept.join(", ")
-                )))
-            }
-        };
-    }
-    match kept.map(|own| &own.record) {
+    let version = |at: u64| state.versions.iter().find(|own| own.version() == at);
+    let to = match (asked, half_way) {
+        (Some(asked), _) => Some(asked),
         // A way back that somebody began: on to where it was to go, from wherever it stands.
-        Some(Record { state: State::Reverting { to, .. }, .. }) => return Ok(*to),
-        Some(Record { command: Asked::Deploy, before, .. }) => return Ok(*before),
+        (None, Some(Record { state: State::Reverting { to, .. }, .. })) => *to,
+        (None, Some(Record { command: Asked::Deploy, before, .. })) => *before,
         // A stop that may not have reached Nomad: what ran then, and not one version further.
-        Some(Record { command: Asked::Stop, before: Some(before), .. }) if !is_stop(*before) => {
-            return Ok(Some(*before));
+        (None, Some(Record { command: Asked::Stop, before: Some(before), .. }))
+            if !version(*before).is_some_and(Job::is_stopped) =>
+        {
+            Some(*before)
         }
-        _ => {}
+        _ => {
+            let in_force = state.job.as_ref().map_or(0, Job::version);
+            let stable = state.stable_before(in_force);
+            Some(stable.ok_or_else(|| {
+                Failure::Refused(format!(
+                    "Nomad keeps no older version of {job} whose deployment was successful: name one with --to-version (meshctl status {job} lists them)"
+                ))
+            })?)
+        }
+    };
+    let Some(to) = to else { return Ok(None) };
+    match version(to) {
+        Some(own) if own.is_stopped() => Err(Failure::Refused(format!(
+            "version {to} of {job} is a stop: meshctl stop {job} stops it"
+        ))),
+        Some(_) => Ok(Some(to)),
+        None => {
+            let all = state.versions.iter().map(|own| own.version().to_string());
+            let all = all.collect::<Vec<_>>().join(", ");
+            Err(Failure::Refused(format!(
+                "Nomad keeps no version {to} of {job}, only {all}: name one of them with --to-version"
+            )))
+        }
     }
-    let in_force = state.job.as_ref().map_or(0, Job::version);
-    state.stable_before(in_force).map(Some).ok_or_else(|| {
-        Failure::Refused(format!(
-            "Nomad keeps no older version of {job} whose deployment was successful: name one with --to-version (meshctl status {job} lists them)"
-        ))
-    })
 }
 
 /// Shows the difference to the older version; the question to ask.
@@ -142,4 +144,33 @@ async fn show(work: &Work, to: u64, report: &mut Reporter<'_, '_>) -> Result<Str
         report.console().print(&diff::tree(job, &plan, has_color))?;
     }
     Ok(question)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Nomad keeps these versions, the first is in force; a deploy that is half-way began with version 4 in force.
+    fn goes_back(versions: &[u64], asked: Option<u64>) -> Result<Option<u64>, String> {
+        let job = |version: &u64| Job { body: json!({"ID": "orders", "Version": version}) };
+        let versions: Vec<Job> = versions.iter().map(job).collect();
+        let state = Known { job: versions.first().cloned(), versions, deployments: Vec::new() };
+        let half_way = Record::sample(State::Promoting { version: 5 });
+        target("orders", asked, Some(&half_way), &state).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn a_version_that_nomad_keeps_no_longer_is_refused_before_anything_is_begun() {
+        assert_eq!(goes_back(&[5, 4], None), Ok(Some(4)));
+        assert_eq!(goes_back(&[5, 4, 3], Some(3)), Ok(Some(3)));
+        for (asked, version) in [(None, 4), (Some(3), 3)] {
+            let refused = goes_back(&[6, 5], asked).unwrap_err();
+            let expected = format!(
+                "Nomad keeps no version {version} of orders, only 6, 5: name one of them with --to-version"
+            );
+            assert_eq!(refused, expected);
+        }
+    }
 }

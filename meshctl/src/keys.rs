@@ -20,7 +20,7 @@ mod store;
 mod table;
 mod time;
 
-use store::{Found, KeyStore};
+use store::{Found, KeyStore, Listed};
 use time::{Instant, Length};
 
 const EXAMPLES: &str = "\
@@ -181,7 +181,10 @@ pub async fn run(args: KeysArgs, console: &mut Console<'_>) -> Result<(), Failur
     match command {
         Command::Create(args) => create(args, &store, output, console).await,
         Command::List { r#in } => {
-            let found = store.list(r#in.map(|place| place.0).as_ref()).await?;
+            let Listed { found, broken } = store.list(r#in.map(|place| place.0).as_ref()).await?;
+            for broken in broken {
+                console.remark(&broken.to_string())?;
+            }
             let now = console.unix_seconds();
             let width = console.width;
             let views: Vec<KeyView<'_>> = found.iter().map(|found| view(found, now)).collect();

@@ -1,4 +1,8 @@
 //! The records of keys in Consul's KV: `FOLDER/ID`, as JSON.
+//!
+//! **Invariants**: what is no record is named, and hides no other key.
+
+use std::fmt;
 
 use consul::{Consistency, ConsulClient, KeyValue, Query};
 use contract::keys::{KeyFolder, KeyRecord, ROOT};
@@ -10,6 +14,29 @@ use crate::store::{ConsulArgs, failure};
 #[derive(Debug)]
 pub(super) struct KeyStore {
     client: ConsulClient,
+}
+
+/// What is below a folder.
+#[derive(Debug)]
+pub(super) struct Listed {
+    /// Keys, by folder and consumer.
+    pub(super) found: Vec<Found>,
+    /// What is no record of a key.
+    pub(super) broken: Vec<Broken>,
+}
+
+/// Something else where a key's record should be.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// Its key in Consul's KV.
+    key: String,
+    why: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is no record of a key ({}): delete it", self.key, self.why)
+    }
 }
 
 /// A key's record, and where it is.
@@ -27,13 +54,18 @@ impl KeyStore {
         Ok(Self { client: args.client()? })
     }
 
-    /// Keys of a folder, or all, by folder and consumer.
-    pub(super) async fn list(&self, folder: Option<&KeyFolder>) -> Result<Vec<Found>, Failure> {
+    /// What a folder has, or all.
+    pub(super) async fn list(&self, folder: Option<&KeyFolder>) -> Result<Listed, Failure> {
         let below = folder.map_or_else(|| ROOT.to_owned(), |folder| format!("{folder}/"));
         let answer = self.client.read(&Query::keys_below(&below), Consistency::Consistent).await;
         let entries = answer.map_err(failure)?.value;
-        let entries = entries.iter().filter(|entry| !entry.key.ends_with('/'));
-        let mut found = entries.map(read).collect::<Result<Vec<Found>, Failure>>()?;
+        let (mut found, mut broken) = (Vec::new(), Vec::new());
+        for entry in entries.iter().filter(|entry| !entry.key.ends_with('/')) {
+            match read(entry) {
+                Ok(own) => found.push(own),
+                Err(why) => broken.push(Broken { key: entry.key.clone(), why }),
+            }
+        }
         found.retain(|found| folder.is_none_or(|folder| found.folder == *folder));
         found.sort_by(|a, b| {
             let order = |found: &'_ Found| {
@@ -41,16 +73,18 @@ impl KeyStore {
             };
             order(a).cmp(&order(b)).then_with(|| a.id.cmp(&b.id))
         });
-        Ok(found)
+        Ok(Listed { found, broken })
     }
 
     /// The key of this id, in whichever folder it is.
     pub(super) async fn find(&self, id: &str) -> Result<Found, Failure> {
-        let mut found = self.list(None).await?;
+        let Listed { mut found, broken } = self.list(None).await?;
         found.retain(|found| found.id == id);
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            0 => Err(Failure::Refused(format!(
+        let is_meant = |own: &&Broken| own.key.rsplit('/').next() == Some(id);
+        match (found.len(), broken.iter().find(is_meant)) {
+            (0, Some(broken)) => Err(Failure::Refused(broken.to_string())),
+            (1, _) => Ok(found.remove(0)),
+            (0, None) => Err(Failure::Refused(format!(
                 "no key has the id {id}: meshctl keys list shows which there are"
             ))),
             _ => Err(Failure::Refused(format!(
@@ -74,13 +108,8 @@ impl KeyStore {
     }
 }
 
-fn read(entry: &KeyValue) -> Result<Found, Failure> {
-    let refused = |reason: String| {
-        Failure::Refused(format!("{} is no record of a key ({reason}): delete it", entry.key))
-    };
-    let (folder, id) = KeyFolder::of_record(&entry.key)
-        .ok_or_else(|| refused("its name is not FOLDER/ID".to_owned()))?;
-    let record =
-        serde_json::from_slice(&entry.value).map_err(|error| refused(error.to_string()))?;
+fn read(entry: &KeyValue) -> Result<Found, String> {
+    let (folder, id) = KeyFolder::of_record(&entry.key).ok_or("its name is not FOLDER/ID")?;
+    let record = serde_json::from_slice(&entry.value).map_err(|error| error.to_string())?;
     Ok(Found { id: id.to_owned(), folder, record, version: entry.modify_index })
 }

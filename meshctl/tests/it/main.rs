@@ -10,6 +10,7 @@ mod apply;
 mod bootstrap;
 mod deploy;
 mod docs;
+mod keys;
 mod lint;
 mod run_envoy;
 mod show;

@@ -13,7 +13,7 @@ use crate::change::{self, Change};
 use crate::console::{Console, age};
 use crate::failure::Failure;
 use crate::show::{OutputArgs, print_history};
-use crate::store::{ConsulArgs, Replaced, Store};
+use crate::store::{ConsulArgs, History, Replaced, Store};
 
 /// Bring an earlier version of a System's document back.
 ///
@@ -107,15 +107,18 @@ pub async fn show(
         let replaced = pick(&args.name, args.version, &store).await?;
         return console.print(&replaced.text);
     }
-    let history = store.history(&args.name).await?;
+    let History { versions, broken } = store.history(&args.name).await?;
+    for broken in broken {
+        console.remark(&broken)?;
+    }
     let now = console.unix_seconds();
     let ages = |replaced: &Replaced| age(now.saturating_sub(replaced.replaced_at));
-    print_history(&args.name, &history, ages, output, console)
+    print_history(&args.name, &versions, ages, output, console)
 }
 
 async fn pick(name: &SystemName, version: Option<u64>, store: &Store) -> Result<Replaced, Failure> {
     let history = store.history(name).await?;
-    let mut kept = history.into_iter();
+    let mut kept = history.versions.into_iter();
     let found = kept.find(|replaced| version.is_none_or(|version| replaced.version == version));
     found.ok_or_else(|| {
         Failure::Refused(match version {

@@ -68,6 +68,15 @@ pub struct Replaced {
     pub text: String,
 }
 
+/// The kept versions of a document.
+#[derive(Debug)]
+pub struct History {
+    /// The last one first.
+    pub versions: Vec<Replaced>,
+    /// What is no kept version: each with its key and what to do.
+    pub broken: Vec<String>,
+}
+
 /// Consul, as far as documents are concerned.
 #[derive(Debug)]
 pub struct Store {
@@ -154,25 +163,25 @@ impl Store {
         Ok(())
     }
 
-    /// The versions that were replaced, the last one first.
+    /// The versions that were replaced.
     ///
     /// # Errors
-    /// When Consul does not answer or refuses, or an entry is not one of ours.
-    pub async fn history(&self, name: &SystemName) -> Result<Vec<Replaced>, Failure> {
+    /// When Consul does not answer or refuses.
+    pub async fn history(&self, name: &SystemName) -> Result<History, Failure> {
         let prefix = history_prefix(name);
         let found = self.client.read(&Query::keys_below(&prefix), Consistency::Consistent).await;
-        let mut versions = Vec::new();
+        let mut history = History { versions: Vec::new(), broken: Vec::new() };
         for entry in found.map_err(failure)?.value {
-            let replaced: Replaced = serde_json::from_slice(&entry.value).map_err(|error| {
-                Failure::Refused(format!(
-                    "{} is no kept version ({error}): delete the key",
-                    entry.key
-                ))
-            })?;
-            versions.push(replaced);
+            match serde_json::from_slice(&entry.value) {
+                Ok(replaced) => history.versions.push(replaced),
+                Err(error) => {
+                    let key = &entry.key;
+                    history.broken.push(format!("{key} is no kept version ({error}): delete it"));
+                }
+            }
         }
-        versions.sort_by_key(|replaced| std::cmp::Reverse(replaced.version));
-        Ok(versions)
+        history.versions.sort_by_key(|replaced| std::cmp::Reverse(replaced.version));
+        Ok(history)
     }
 
     /// Deletes what exceeds the number of kept versions.
@@ -180,7 +189,7 @@ impl Store {
     /// # Errors
     /// When Consul does not answer or refuses.
     pub async fn trim(&self, name: &SystemName) -> Result<(), Failure> {
-        for replaced in self.history(name).await?.iter().skip(KEPT) {
+        for replaced in self.history(name).await?.versions.iter().skip(KEPT) {
             self.forget(name, replaced.version).await?;
         }
         Ok(())

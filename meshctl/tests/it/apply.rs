@@ -180,6 +180,24 @@ async fn at_most_twenty_versions_are_kept() {
 }
 
 #[tokio::test]
+async fn a_kept_version_that_cannot_be_read_is_named_and_stops_neither_undo_nor_apply() {
+    let Some(desk) = Desk::new().await else { return };
+    let client = desk.consul.client().unwrap();
+    let broken = "mesh/history/systems/trading/notes";
+    assert!(client.put_key(broken, "{", None).await.unwrap());
+    for text in [FIRST.to_owned(), format!("{FIRST}# second\n")] {
+        let outcome = desk.apply(&text, &["--yes"]).await;
+        assert_eq!(outcome.exit_code(), 0, "{outcome:?}");
+    }
+    let outcome = desk.run(&["get", "history", "trading"]).await;
+    assert_eq!((outcome.exit_code(), outcome.out.lines().count()), (0, 2), "{outcome:?}");
+    assert!(outcome.err.contains(&format!("{broken} is no kept version")), "{outcome:?}");
+    let outcome = desk.run(&["undo", "trading", "--yes"]).await;
+    assert_eq!(outcome.exit_code(), 0, "{outcome:?}");
+    assert_eq!(desk.in_force().await.as_deref(), Some(FIRST));
+}
+
+#[tokio::test]
 async fn every_mistake_of_every_file_is_shown_before_consul_is_asked() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use lab::demo::token::{Claims, mint};
 use lab::demo::trace;
+use serde_json::json;
 
 use crate::apply;
 use crate::bootstrap;
@@ -161,6 +162,31 @@ impl Cli {
     /// # Errors
     /// When the command fails; its exit code goes with it.
     pub async fn run(self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let is_json = self.answers_in_json();
+        let ended = Box::pin(self.carry_out(console)).await;
+        if is_json && let Err(failure) = &ended {
+            let (error, exit_code) = (failure.to_string(), failure.exit_code());
+            let answer = json!({"error": error, "exit_code": exit_code});
+            // Where nobody takes it either, the failure itself is what counts.
+            console.print(&format!("{answer}\n")).ok();
+        }
+        ended
+    }
+
+    /// Whether the whole answer is one JSON value, also that there is none. Those that follow a job write an object a
+    /// line, [`lint`] its findings.
+    fn answers_in_json(&self) -> bool {
+        match &self.command {
+            Command::Get(GetArgs { output, .. }) | Command::Explain(ExplainArgs { output, .. }) => {
+                output.is_json()
+            }
+            Command::Keys(args) => args.is_json(),
+            Command::Status(args) => args.is_json(),
+            _ => false,
+        }
+    }
+
+    async fn carry_out(self, console: &mut Console<'_>) -> Result<(), Failure> {
         match self.command {
             Command::Apply(args) => apply::run(args, console).await,
             Command::Undo(args) => history::undo(args, console).await,

@@ -12,7 +12,7 @@ use crate::apply::{Agreement, lines, refuse, unknown_services};
 use crate::change::{self, Change};
 use crate::console::{Console, age};
 use crate::failure::Failure;
-use crate::show::{OutputArgs, print_history};
+use crate::show::{OutputArgs, print, print_history};
 use crate::store::{ConsulArgs, History, Replaced, Store};
 
 /// Bring an earlier version of a System's document back.
@@ -105,7 +105,10 @@ pub async fn show(
     let store = Store::new(&args.consul)?;
     if args.version.is_some() {
         let replaced = pick(&args.name, args.version, &store).await?;
-        return console.print(&replaced.text);
+        return match output.is_json() {
+            true => print(&replaced, output, console, String::new),
+            false => console.print(&replaced.text),
+        };
     }
     let History { versions, broken } = store.history(&args.name).await?;
     for broken in broken {

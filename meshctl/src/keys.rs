@@ -96,6 +96,13 @@ struct ExpireArgs {
     never: bool,
 }
 
+impl KeysArgs {
+    /// Whether a program is to read the answer.
+    pub fn is_json(&self) -> bool {
+        self.output.is_json()
+    }
+}
+
 /// A System, or a folder.
 #[derive(Debug, Clone)]
 struct Place(KeyFolder);
@@ -190,8 +197,8 @@ pub async fn run(args: KeysArgs, console: &mut Console<'_>) -> Result<(), Failur
             let views: Vec<KeyView<'_>> = found.iter().map(|found| view(found, now)).collect();
             print(&views, output, console, || table::keys(&found, now, width))
         }
-        Command::Revoke { id } => revoke(&id.0, &store, console).await,
-        Command::Expire(args) => expire(args, &store, console).await,
+        Command::Revoke { id } => revoke(&id.0, &store, output, console).await,
+        Command::Expire(args) => expire(args, &store, output, console).await,
     }
 }
 
@@ -222,24 +229,33 @@ async fn create(
     print(&new, output, console, || key.reveal())
 }
 
-async fn revoke(id: &str, store: &KeyStore, console: &mut Console<'_>) -> Result<(), Failure> {
+async fn revoke(
+    id: &str,
+    store: &KeyStore,
+    output: OutputArgs,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let mut found = store.find(id).await?;
-    if let Some(revoked) = found.record.revoked {
-        let since = time::text(revoked);
-        return console
-            .print(&format!("{id} of {} is revoked since {since}\n", found.record.consumer));
-    }
-    found.record.revoked = Some(console.unix_seconds());
-    store.write(&found).await?;
-    console.print(&format!(
-        "revoked {id} of {} in {}: gateways refuse it within a second\n",
-        found.record.consumer, found.folder
-    ))
+    let now = console.unix_seconds();
+    let said = match found.record.revoked {
+        Some(revoked) => {
+            format!("{id} of {} is revoked since {}", found.record.consumer, time::text(revoked))
+        }
+        None => {
+            found.record.revoked = Some(now);
+            store.write(&found).await?;
+            let Found { folder, record, .. } = &found;
+            let consumer = &record.consumer;
+            format!("revoked {id} of {consumer} in {folder}: gateways refuse it within a second")
+        }
+    };
+    print(&view(&found, now), output, console, || said)
 }
 
 async fn expire(
     args: ExpireArgs,
     store: &KeyStore,
+    output: OutputArgs,
     console: &mut Console<'_>,
 ) -> Result<(), Failure> {
     let id = &args.id.0;
@@ -254,11 +270,12 @@ async fn expire(
     found.record.expires = end;
     store.write(&found).await?;
     let owner = &found.record.consumer;
-    console.print(&match end {
-        None => format!("{id} of {owner} does not expire\n"),
-        Some(end) if end <= now => format!("{id} of {owner} is expired\n"),
-        Some(end) => format!("{id} of {owner} is good until {}\n", time::text(end)),
-    })
+    let said = match end {
+        None => format!("{id} of {owner} does not expire"),
+        Some(end) if end <= now => format!("{id} of {owner} is expired"),
+        Some(end) => format!("{id} of {owner} is good until {}", time::text(end)),
+    };
+    print(&view(&found, now), output, console, || said)
 }
 
 fn view(found: &Found, now: u64) -> KeyView<'_> {

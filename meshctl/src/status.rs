@@ -42,6 +42,13 @@ pub struct StatusArgs {
     reach: Reach,
 }
 
+impl StatusArgs {
+    /// Whether a program is to read the answer.
+    pub fn is_json(&self) -> bool {
+        self.reach.output.is_json()
+    }
+}
+
 /// Everything that is known.
 #[derive(Debug, Serialize)]
 struct StatusView {

@@ -106,6 +106,9 @@ async fn a_document_is_applied_undone_and_deleted_with_its_history_kept() {
     let oldest = outcome.out.lines().last().unwrap().split_whitespace().next().unwrap().to_owned();
     let outcome = desk.run(&["get", "history", "trading", "--version", &oldest]).await;
     assert_eq!(outcome.out, FIRST);
+    let version = ["get", "history", "trading", "--version", &oldest, "-o", "json"];
+    let kept: serde_json::Value = serde_json::from_str(&desk.run(&version).await.out).unwrap();
+    assert_eq!((&kept["text"], &kept["replaced_by"]), (&FIRST.into(), &"apply".into()));
     desk.run(&["undo", "trading", "--to", &oldest, "--yes"]).await;
     assert_eq!(desk.in_force().await.as_deref(), Some(FIRST));
 }

@@ -37,3 +37,23 @@ async fn a_record_that_cannot_be_read_is_named_and_hides_no_other_key() {
     assert_eq!(broken.exit_code(), 1, "{broken:?}");
     assert!(broken.failure().contains("mesh/keys/portfolio/0000000000 is no record"), "{broken:?}");
 }
+
+#[tokio::test]
+async fn what_becomes_of_a_key_is_json_where_a_program_asks() {
+    let Some(consul) = ConsulProcess::start(ConsulOptions::default()).await else { return };
+    let id = create(&consul).await;
+    for (words, state) in [
+        (&["expire", &id, "--in", "0s"][..], "expired"),
+        (&["expire", &id, "--never"], "valid"),
+        (&["revoke", &id], "revoked"),
+        (&["revoke", &id], "revoked"),
+    ] {
+        let said = keys(&consul, &[words, &["-o", "json"]].concat()).await;
+        let said: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!((&said["id"], &said["state"]), (&Value::from(&*id), &state.into()), "{words:?}");
+    }
+    let refused = keys(&consul, &["expire", &id, "--never", "-o", "json"]).await;
+    let said: Value = serde_json::from_str(&refused.out).unwrap();
+    assert_eq!((refused.exit_code(), &said["exit_code"]), (1, &1.into()));
+    assert!(said["error"].as_str().unwrap().contains("is revoked"), "{said}");
+}

@@ -244,3 +244,22 @@ async fn a_proxy_that_nobody_has_is_exit_code_1() {
     assert_eq!(outcome.exit_code(), 1);
     assert!(outcome.failure().contains("see meshctl get proxies"), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn a_failure_is_json_too_where_a_program_reads() {
+    let (api, gone) = (two_control_planes().await, nobody().await);
+    let status = ["status", "orders", "--nomad", &gone, "--consul", &gone];
+    for (command, code, why) in [
+        (&["get", "systems", "--api", &gone][..], 3, "no control plane answers"),
+        (&["get", "routes", "nobody", "--api", &api], 1, "knows a System nobody"),
+        (&["get", "history", "nobody", "--consul", &gone], 3, "--consul says where it is"),
+        (&["explain", "nobody", "--api", &api], 1, "has a proxy \"nobody\" connected"),
+        (&status, 3, "--nomad says where it is"),
+    ] {
+        let outcome = meshctl(&[command, &["-o", "json"]].concat()).await;
+        let said: Value = serde_json::from_str(&outcome.out).unwrap_or_default();
+        assert_eq!((outcome.exit_code(), &said["exit_code"]), (code, &code.into()), "{outcome:?}");
+        assert_eq!(said["error"], outcome.failure(), "{outcome:?}");
+        assert!(outcome.failure().contains(why), "{outcome:?}");
+    }
+}

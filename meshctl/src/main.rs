@@ -1,6 +1,6 @@
 //! Runs one command of [`meshctl::cli`] and turns its outcome into an exit code.
 
-use std::io::{IsTerminal, stderr, stdin, stdout};
+use std::io::{IsTerminal, Write, stderr, stdin, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,7 +30,8 @@ async fn main() -> ExitCode {
     match cli.run(&mut console).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("meshctl: {failure}");
+            // A terminal that is gone takes nothing; the exit code still says how it ended.
+            writeln!(stderr(), "meshctl: {failure}").ok();
             ExitCode::from(failure.exit_code())
         }
     }

@@ -263,3 +263,12 @@ async fn a_failure_is_json_too_where_a_program_reads() {
         assert!(outcome.failure().contains(why), "{outcome:?}");
     }
 }
+
+#[tokio::test]
+async fn a_command_whose_complaint_nobody_reads_ends_with_its_exit_code_all_the_same() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_meshctl"));
+    command.args(["status", "orders", "--nomad", &nobody().await]).stderr(writer);
+    assert_eq!(command.status().await.unwrap().code(), Some(3));
+}

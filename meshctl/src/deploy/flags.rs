@@ -35,11 +35,23 @@ pub struct GateArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     sli_requests: u64,
     /// --gate sli: how much larger the share of 5xx may be than that of the old instances, in percentage points.
-    #[arg(long, value_name = "POINTS", default_value_t = 1.0)]
+    #[arg(long, value_name = "POINTS", default_value_t = 1.0, value_parser = points)]
     sli_errors: f64,
     /// --gate sli: how many times the old instances' p99 the new ones' may be.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.5)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.5, value_parser = factor)]
     sli_p99: f64,
+}
+
+/// A difference between two shares.
+fn points(text: &str) -> Result<f64, String> {
+    let points = text.parse().ok().filter(|points| (0.0..=100.0).contains(points));
+    points.ok_or_else(|| "write percentage points, 0 to 100".to_owned())
+}
+
+/// How many times a length of time.
+fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| (1.0..=1000.0).contains(factor));
+    factor.ok_or_else(|| "write a factor, 1 to 1000".to_owned())
 }
 
 /// Whether proxies have to know, for commands that have no other gate.

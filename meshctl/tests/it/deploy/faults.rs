@@ -83,6 +83,12 @@ async fn bad_input_is_refused_before_anything_is_submitted() {
         job(&well("one"), 0, 2).replace("  datacenters", "  namespace   = \"shop\"\n  datacenters");
     let shop = file("shop.hcl", &shop);
     yard.deploy(&shop, &["--namespace", "other"]).await.expect(2, &["leave one out"]);
+    for (flag, value) in
+        [("--sli-errors", "nan"), ("--sli-errors", "-1"), ("--sli-p99", "inf"), ("--sli-p99", "0")]
+    {
+        let limit = format!("{flag}={value}");
+        yard.deploy(&small, &["--gate", "sli", &limit]).await.expect(2, &["invalid value", flag]);
+    }
     let system = file("system.hcl", &of_kind(&job(&well("one"), 0, 1), "system"));
     yard.deploy(&system, &["--strategy", "canary"]).await.expect(2, &["is for services"]);
     yard.run(&["deploy", "/nonexistent.hcl"]).await.expect(2, &["cannot read /nonexistent.hcl"]);

@@ -1,8 +1,9 @@
 //! A job file → the job: linted, its variables filled in, parsed by Nomad itself.
 //!
-//! In: a file in HCL2, or in JSON as `nomad job run -output` writes it. Out: a [`Job`] with every default.
+//! In: a file in HCL2, or in JSON as `nomad job run -output` writes it. Out: a [`Job`].
 //!
-//! **Invariants**: HCL has one parser, Nomad's. What lint calls an error does not get that far.
+//! **Invariants**: HCL has one parser, Nomad's; what lint calls an error does not get that far. JSON is taken as it is:
+//! it has no lines that a rule could speak of, and no variables.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,10 +61,16 @@ impl JobArgs {
         console: &mut Console<'_>,
     ) -> Result<Job, Failure> {
         let text = lint::read(&self.file)?;
+        let given = given(&self.variable_files, &self.variables)?;
         let job = if text.trim_start().starts_with('{') {
+            if let Some(name) = given.keys().next() {
+                let file = self.file.display();
+                return Err(Failure::Usage(format!(
+                    "{file} is JSON, which has no variables: leave {name} out, or deploy the HCL that it was made of"
+                )));
+            }
             from_json(&self.file, &text)?
         } else {
-            let given = given(&self.variable_files, &self.variables)?;
             let assignments = self.check(&text, &given, console)?;
             let parsed = nomad.parse(&text, &assignments).await;
             parsed.map_err(|error| match access::failure(&error) {

@@ -89,6 +89,10 @@ async fn bad_input_is_refused_before_anything_is_submitted() {
         let limit = format!("{flag}={value}");
         yard.deploy(&small, &["--gate", "sli", &limit]).await.expect(2, &["invalid value", flag]);
     }
+    let printed = file("printed.json", "{\"Job\": {\"ID\": \"orders\", \"TaskGroups\": []}}");
+    yard.deploy(&printed, &["--var", "version=2"])
+        .await
+        .expect(2, &["printed.json is JSON, which has no variables", "version"]);
     let system = file("system.hcl", &of_kind(&job(&well("one"), 0, 1), "system"));
     yard.deploy(&system, &["--strategy", "canary"]).await.expect(2, &["is for services"]);
     yard.run(&["deploy", "/nonexistent.hcl"]).await.expect(2, &["cannot read /nonexistent.hcl"]);

@@ -130,7 +130,7 @@ impl Reach {
     /// # Errors
     /// When an address or file cannot be used.
     pub fn probe(&self) -> Result<Probe, Failure> {
-        Ok(Probe::new(Replicas::new(&self.api)?, self.consul.client()?))
+        Probe::new(Replicas::new(&self.api)?, self.consul.client()?)
     }
 }
 

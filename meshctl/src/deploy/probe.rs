@@ -11,11 +11,13 @@ use consul::{Consistency, ConsulClient, ErrorClass, Query};
 use contract::api::Convergence;
 use futures::future::join_all;
 use reqwest::Client;
+use service::ErrorChain;
 use tokio::time::Instant;
 
 use super::mesh::{self, MeshAnswer, Question};
 use super::sli::{self, Counts, Sli, SliRules};
 use super::view::View;
+use crate::failure::Failure;
 use crate::replicas::Replicas;
 
 /// How long a sidecar may take to answer.
@@ -56,10 +58,17 @@ fn compare(before: &ByService, now: &ByService, is_new: impl Fn(&str) -> bool) -
 
 impl Probe {
     /// Asks these.
-    pub fn new(replicas: Replicas, consul: ConsulClient) -> Self {
-        // Building it needs nothing that could fail but TLS, which is installed when the process starts.
-        let http = Client::builder().timeout(DEADLINE).build().unwrap_or_default();
-        Self { replicas, consul, http, baseline: None }
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(replicas: Replicas, consul: ConsulClient) -> Result<Self, Failure> {
+        // Sidecars speak plain HTTP, and not through a proxy of the environment.
+        let http = Client::builder().no_proxy().tls_certs_only([]).timeout(DEADLINE).build();
+        let http = http.map_err(|error| {
+            let why = ErrorChain(&error);
+            Failure::Refused(format!("cannot make an HTTP client for sidecars: {why}"))
+        })?;
+        Ok(Self { replicas, consul, http, baseline: None })
     }
 
     /// Whether any control plane answers.
@@ -139,7 +148,7 @@ impl Probe {
             let query = Query::health_service(&name);
             let found = self.consul.read(&query, Consistency::Default).await;
             let found = found.map_err(|error| {
-                let why = service::ErrorChain(&error).to_string();
+                let why = ErrorChain(&error).to_string();
                 // A Consul that is away for a moment is no reason to ask a person.
                 let is_away = error.class() == ErrorClass::Retry;
                 if is_away { Sli::Measuring(why) } else { Sli::Undecided(why) }

@@ -265,6 +265,15 @@ async fn a_failure_is_json_too_where_a_program_reads() {
 }
 
 #[tokio::test]
+async fn a_control_plane_is_asked_directly_whatever_proxy_the_environment_names() {
+    let (api, gone) = (control_plane(json!([]), json!([])).await, nobody().await);
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_meshctl"));
+    command.args(["get", "status", "--api", &api]).env("http_proxy", &gone).env_remove("no_proxy");
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
 async fn a_command_whose_complaint_nobody_reads_ends_with_its_exit_code_all_the_same() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

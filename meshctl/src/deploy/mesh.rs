@@ -14,8 +14,10 @@ use serde_json::Value;
 
 use super::view::short;
 
-/// Allocations that a question about what is gone names at most, the last ones to change.
-const NAMED: usize = 200;
+/// Instances that a question names at most as there, of each track; the last ones to change. An URL has room for 1,700 ids.
+const HERE: usize = 700;
+/// Instances that a question names at most as gone, the last ones to change.
+const GONE: usize = 200;
 
 /// A service of the mesh that a job registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,20 +116,20 @@ pub fn question(services: &[MeshService], here: &[&Allocation], gone: &[&Allocat
         let is_canary = |own: &&&Allocation| service.marks_canaries && own.deployment_status.canary;
         ServiceQuestion {
             key: service.key.clone(),
-            canary: ids(here.iter().filter(is_own).filter(is_canary)),
-            stable: ids(here.iter().filter(is_own).filter(|own| !is_canary(own))),
+            canary: ids(here.iter().filter(is_own).filter(is_canary), HERE),
+            stable: ids(here.iter().filter(is_own).filter(|own| !is_canary(own)), HERE),
             // Of any group: a version may give the service to another one.
-            absent: ids(gone.iter()),
+            absent: ids(gone.iter(), GONE),
         }
     };
     services.iter().map(ask).collect()
 }
 
-/// The last ones to change, sorted.
-fn ids<'a>(all: impl Iterator<Item = &'a &'a Allocation>) -> Vec<String> {
+/// So many of the last ones to change, sorted.
+fn ids<'a>(all: impl Iterator<Item = &'a &'a Allocation>, most: usize) -> Vec<String> {
     let mut all: Vec<(u64, &String)> = all.map(|own| (own.modify_index, &own.id)).collect();
     all.sort_unstable_by(|left, right| right.cmp(left));
-    let ids: BTreeSet<&String> = all.into_iter().take(NAMED).map(|(_, id)| id).collect();
+    let ids: BTreeSet<&String> = all.into_iter().take(most).map(|(_, id)| id).collect();
     ids.into_iter().cloned().collect()
 }
 
@@ -246,6 +248,26 @@ mod tests {
             (&asked[0].stable, &asked[0].absent),
             (&vec!["new".to_owned()], &vec!["old".to_owned()])
         );
+    }
+
+    #[test]
+    fn all_that_are_here_are_asked_about_and_of_what_is_gone_the_last_ones() {
+        let key =
+            ServiceKey { system: "trading".parse().unwrap(), name: "orders".parse().unwrap() };
+        let service = MeshService { key, group: "web".to_owned(), marks_canaries: false };
+        let all: Vec<Allocation> = (0..300)
+            .map(|at| Allocation {
+                id: format!("a{at}"),
+                task_group: "web".to_owned(),
+                modify_index: at,
+                ..Allocation::default()
+            })
+            .collect();
+        let all: Vec<&Allocation> = all.iter().collect();
+        let asked = question(&[service], &all, &all).remove(0);
+        assert_eq!((asked.stable.len(), asked.absent.len()), (300, GONE));
+        assert!(asked.absent.contains(&"a299".to_owned()), "{asked:?}");
+        assert!(!asked.absent.contains(&"a0".to_owned()), "{asked:?}");
     }
 
     #[test]

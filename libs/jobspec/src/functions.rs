@@ -160,6 +160,10 @@ mod tests {
             (r#"lookup({}, "a")"#, "the map has no key \"a\""),
             (r#"format("%d", "x")"#, "a whole number is required"),
             (r#"tonumber("x")"#, "a number is required"),
+            (r#"format("%99999s", "x")"#, "wider than 1000 places"),
+            (r#"format("%.99999f", 1)"#, "wider than 1000 places"),
+            (r#"format("%9999999999999999999999s", "x")"#, "wider than 1000 places"),
+            (r#"indent(9000000000000000000, "x")"#, "wider than 1000 places"),
             (r#"range(4, 1, 1)"#, "a step of 1 does not lead from 4 to 1"),
             (r#"range(1, 4, 0)"#, "a step of 0 does not lead from 1 to 4"),
         ] {

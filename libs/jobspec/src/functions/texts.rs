@@ -10,6 +10,9 @@ use hcl::eval::FuncArgs;
 use super::{Just, Least, Row, list, number, text, texts, value, whole};
 use crate::scope::plain;
 
+/// No text of a job is filled up further: a number that was mistyped is not to cost memory.
+const WIDEST: usize = 1000;
+
 pub(super) const ALL: &[Row] = &[
     ("base64decode", Just(1), |args| decoded(&args)),
     ("base64encode", Just(1), |args| Ok(STANDARD.encode(text(&args, 0)?).into())),
@@ -90,8 +93,14 @@ fn part(args: &FuncArgs) -> Result<Value, String> {
 }
 
 fn indented(args: &FuncArgs) -> Result<Value, String> {
-    let spaces = " ".repeat(usize::try_from(whole(args, 0)?).unwrap_or(0));
+    let spaces = " ".repeat(places(usize::try_from(whole(args, 0)?).ok())?);
     Ok(text(args, 1)?.replace('\n', &format!("\n{spaces}")).into())
+}
+
+/// A width, where it makes sense; `None`: it is no number of places.
+fn places(width: Option<usize>) -> Result<usize, String> {
+    let fits = width.filter(|width| *width <= WIDEST);
+    fits.ok_or_else(|| format!("it is negative, or wider than {WIDEST} places"))
 }
 
 fn decoded(args: &FuncArgs) -> Result<Value, String> {
@@ -139,7 +148,8 @@ fn formatted(args: &FuncArgs) -> Result<Value, String> {
 
 fn one(args: &FuncArgs, at: usize, verb: char, flags: &str) -> Result<String, String> {
     let (width, precision) = flags.split_once('.').unwrap_or((flags, ""));
-    let precision: Option<usize> = precision.parse().ok();
+    let digits = |text: &str| if text.is_empty() { Ok(0) } else { places(text.parse().ok()) };
+    let precision = Some(digits(precision)?).filter(|_| !precision.is_empty());
     let own = match verb {
         's' | 't' => text(args, at)?,
         'v' => match value(args, at) {
@@ -155,7 +165,7 @@ fn one(args: &FuncArgs, at: usize, verb: char, flags: &str) -> Result<String, St
         'f' => format!("{:.*}", precision.unwrap_or(6), number(args, at)?),
         other => return Err(format!("the verb %{other} is not known here")),
     };
-    let size: usize = width.trim_start_matches(['-', '0']).parse().unwrap_or(0);
+    let size = digits(width.trim_start_matches(['-', '0']))?;
     Ok(match width.chars().next() {
         Some('-') => format!("{own:<size$}"),
         Some('0') => match own.strip_prefix('-') {

@@ -14,7 +14,7 @@ use super::access;
 use super::decide::no_room;
 use super::diff::{Palette, counts};
 use super::kept::Kept;
-use super::mesh;
+use super::mesh::{self, MeshService};
 use super::outcome::Outcome;
 use super::probe::Probe;
 use super::record::{self, Asked, Record};
@@ -206,8 +206,7 @@ fn objections(
         )));
     }
     if gates.convergence {
-        mesh::services(submission)
-            .map_err(|why| Failure::Refused(format!("{id}: {why}, or pass --gate none")))?;
+        mesh_services(submission)?;
     }
     let counts = |job: &Job| -> Vec<(String, u64)> {
         let group = |group: &serde_json::Value| {
@@ -272,13 +271,18 @@ pub(super) fn introduction(
     text
 }
 
+/// The services about which proxies are asked.
+fn mesh_services(job: &Job) -> Result<Vec<MeshService>, Failure> {
+    let refuse = |why| Failure::Refused(format!("{}: {why}, or pass --gate none", job.id()));
+    mesh::services(job).map_err(refuse)
+}
+
 /// Whether there is a control plane that can say what proxies know.
 ///
 /// # Errors
-/// When it is needed and none answers.
+/// When it is needed and none answers, or a service's System is known at run time only.
 pub async fn control_planes(probe: &Probe, record: &Record, job: &Job) -> Result<(), Failure> {
-    let is_needed = record.gates.convergence && !mesh::services(job).unwrap_or_default().is_empty();
-    if !is_needed {
+    if !record.gates.convergence || mesh_services(job)?.is_empty() {
         return Ok(());
     }
     probe.is_anybody_there().await.map_err(|why| {

@@ -102,6 +102,19 @@ async fn bad_input_is_refused_before_anything_is_submitted() {
 }
 
 #[tokio::test]
+async fn a_system_that_is_known_at_run_time_only_is_not_passed_over() {
+    let Some(yard) = Yard::plain("run_time").await else { return };
+    let service = "    service {\n      name = \"orders\"\n\n      meta {\n        mesh_system = \"${NOMAD_META_system}\"\n      }\n    }\n\n    task \"app\"";
+    let text = job(&well("one"), 0, 1).replace("    task \"app\"", service);
+    let file = yard.write("a.hcl", &text).display().to_string();
+    let refused = ["\"orders\" of group \"web\"", "known before it runs, or pass --gate none"];
+    yard.deploy(&file, &[]).await.expect(1, &refused);
+    yard.deploy(&file, &["--gate", "none"]).await.expect(0, &["orders runs as version 0"]);
+    yard.run(&["stop", "orders", "--yes"]).await.expect(1, &refused);
+    yard.run(&["stop", "orders", "--yes", "--gate", "none"]).await.expect(0, &["is stopped"]);
+}
+
+#[tokio::test]
 async fn what_would_not_do_what_is_asked_is_refused() {
     let Some(yard) = Yard::plain("objections").await else { return };
     let canary =

@@ -56,12 +56,7 @@ async fn roll_back(args: &RollbackArgs, report: &mut Reporter<'_, '_>) -> Result
     let work = Work::open(job, &args.reach.nomad, &args.reach).await?;
     work.must_be_free(report.now())?;
     let Some(in_force) = &work.state.job else {
-        if work.kept.is_none() {
-            return Err(Failure::Refused(format!("Nomad knows no job {job}")));
-        }
-        // Whatever was begun never reached Nomad, or the job was purged since: only the record is left to take away.
-        work.forget(report.now()).await?;
-        return Ok(Outcome::Stopped { purged: true });
+        return work.end_unknown(report.now()).await;
     };
     let (from, is_stopped) = (in_force.version(), in_force.is_stopped());
     let half_way = work.kept.as_ref().map(|own| &own.record);

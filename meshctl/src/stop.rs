@@ -55,12 +55,7 @@ async fn stop(args: &StopArgs, report: &mut Reporter<'_, '_>) -> Result<Outcome,
     let work = Work::open(job, &args.reach.nomad, &args.reach).await?;
     work.must_be_free(report.now())?;
     let Some(in_force) = &work.state.job else {
-        if work.kept.is_none() {
-            return Err(Failure::Refused(format!("Nomad knows no job {job}: nothing to stop")));
-        }
-        // An earlier command got that far, or never further.
-        work.forget(report.now()).await?;
-        return Ok(Outcome::Stopped { purged: true });
+        return work.end_unknown(report.now()).await;
     };
     if !args.yes {
         let instances = strategy::count(in_force);

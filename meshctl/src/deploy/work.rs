@@ -131,6 +131,19 @@ impl Work {
         Ok(outcome)
     }
 
+    /// The end of a job that Nomad does not know: what was begun never reached Nomad, or the job was purged since, and
+    /// only the record is left to take away.
+    ///
+    /// # Errors
+    /// When nothing was begun, or the record stays.
+    pub async fn end_unknown(self, now: u64) -> Result<Outcome, Failure> {
+        if self.kept.is_none() {
+            return Err(Failure::Refused(format!("Nomad knows no job {}", self.job)));
+        }
+        self.forget(now).await?;
+        Ok(Outcome::Stopped { purged: true })
+    }
+
     /// Takes away the record of something that turned out to be over.
     ///
     /// # Errors

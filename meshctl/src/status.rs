@@ -19,7 +19,7 @@ use crate::deploy::instance::Instance;
 use crate::deploy::kept::{self, Kept};
 use crate::deploy::preflight::State as Known;
 use crate::deploy::record::Record;
-use crate::deploy::view::{canaries, needs_promotion, progress, short};
+use crate::deploy::view::{self, canaries, needs_promotion, progress, short};
 use crate::failure::Failure;
 use crate::replicas::Replicas;
 use crate::show::{Rows, print};
@@ -138,9 +138,7 @@ pub async fn run(args: StatusArgs, console: &mut Console<'_>) -> Result<(), Fail
     };
     let allocations = nomad.read(&Query::allocations_of(&job)).await;
     let mut allocations = allocations.map_err(|error| access::failure(&error))?.value;
-    allocations.sort_by(|left, right| {
-        (right.job_version, &left.name, &left.id).cmp(&(left.job_version, &right.name, &right.id))
-    });
+    view::sort(&mut allocations);
     let is_batch = matches!(in_force.kind(), "batch" | "sysbatch");
     // Of what is over only that tells something which failed not long ago.
     let is_recent = |own: &&nomad::Allocation| {

@@ -81,6 +81,14 @@ impl Job {
         self.body.get("TaskGroups").and_then(Value::as_array).into_iter().flatten()
     }
 
+    /// Its task groups by name, with how many instances each is to have.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.groups().map(|group| {
+            let name = group.get("Name").and_then(Value::as_str).unwrap_or_default();
+            (name, group.get("Count").and_then(Value::as_u64).unwrap_or(1))
+        })
+    }
+
     /// Its task groups, to change them.
     pub fn groups_mut(&mut self) -> impl Iterator<Item = &mut Value> {
         self.body.get_mut("TaskGroups").and_then(Value::as_array_mut).into_iter().flatten()

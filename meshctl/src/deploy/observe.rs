@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nomad::{Allocation, Deployment, Evaluation, Job, NomadClient, NomadError, Query};
 
-use super::view::View;
+use super::view::{self, View};
 
 /// How long a blocking query blocks at most.
 const WAIT: Duration = Duration::from_secs(20);
@@ -84,13 +84,7 @@ impl Observer {
         let allocations = self.nomad.read(&Query::allocations_of(&self.job)).await?;
         self.indexes.allocations = allocations.index;
         view.allocations = allocations.value;
-        view.allocations.sort_by(|left, right| {
-            (right.job_version, &left.name, &left.id).cmp(&(
-                left.job_version,
-                &right.name,
-                &right.id,
-            ))
-        });
+        view::sort(&mut view.allocations);
         view.deployments = deployments.value;
         // What ran under the same name before a purge has the same versions and is none of this.
         if let Some(job) = &view.job {

@@ -208,18 +208,10 @@ fn objections(
     if gates.convergence {
         mesh_services(submission)?;
     }
-    let counts = |job: &Job| -> Vec<(String, u64)> {
-        let group = |group: &serde_json::Value| {
-            let name = group.get("Name").and_then(|name| name.as_str()).unwrap_or_default();
-            let count = group.get("Count").and_then(serde_json::Value::as_u64).unwrap_or(1);
-            (name.to_owned(), count)
-        };
-        job.groups().map(group).collect()
-    };
     let Some(running) = state.running() else { return Ok(()) };
-    for (group, before) in counts(running) {
-        let has_canaries = plan.annotations.updates.get(&group).is_some_and(|own| own.canary > 0);
-        let after = counts(submission).into_iter().find(|(name, _)| *name == group);
+    for (group, before) in running.counts() {
+        let has_canaries = plan.annotations.updates.get(group).is_some_and(|own| own.canary > 0);
+        let after = submission.counts().find(|(name, _)| *name == group);
         if let Some((_, after)) = after
             && after < before
             && has_canaries

@@ -79,7 +79,7 @@ pub fn canaries(job: &Job) -> u64 {
 
 /// Instances of all groups together.
 pub fn count(job: &Job) -> u64 {
-    job.groups().map(|group| group.get("Count").and_then(Value::as_u64).unwrap_or(1)).sum()
+    job.counts().map(|(_, count)| count).sum()
 }
 
 #[cfg(test)]

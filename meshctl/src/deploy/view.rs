@@ -55,12 +55,9 @@ impl View {
         let is_at_home = |own: &Allocation| own.job_version == version;
         let runs = |own: &&Allocation| is_at_home(own) && own.client_status == "running";
         let Some(job) = &self.job else { return false };
-        let mut groups = job.groups();
-        let is_everywhere = matches!(job.kind(), "system" | "sysbatch");
+        let is_everywhere = job.kind() == "system";
         self.wanted().all(is_at_home)
-            && groups.all(|group| {
-                let name = group.get("Name").and_then(|name| name.as_str()).unwrap_or_default();
-                let count = group.get("Count").and_then(serde_json::Value::as_u64).unwrap_or(1);
+            && job.counts().all(|(name, count)| {
                 let of_group = || self.wanted().filter(|own| own.task_group == name);
                 let running = of_group().filter(runs).count();
                 if is_everywhere {
@@ -70,6 +67,13 @@ impl View {
                 }
             })
     }
+}
+
+/// Newest version first, then by name and id.
+pub fn sort(allocations: &mut [Allocation]) {
+    allocations.sort_by(|left, right| {
+        (right.job_version, &left.name, &left.id).cmp(&(left.job_version, &right.name, &right.id))
+    });
 }
 
 /// The first eight characters of an id, which is what people compare.

@@ -17,6 +17,7 @@ use crate::deploy::sli::{Sli, SliRules};
 mod back;
 mod batch;
 mod forward;
+mod stop;
 
 /// A world that the tests change.
 pub(super) struct World {

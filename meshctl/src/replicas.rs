@@ -12,10 +12,11 @@ use std::time::Duration;
 use clap::Args;
 use contract::api::ApiError;
 use futures::future::join_all;
-use reqwest::{Certificate, Client, StatusCode};
+use reqwest::{Client, StatusCode};
 use serde::de::DeserializeOwned;
 use service::ErrorChain;
 use service::secret::Secret;
+use service::tls;
 
 use crate::console::Console;
 use crate::failure::Failure;
@@ -71,21 +72,12 @@ impl Replicas {
                 return Err(Failure::Usage(format!("--api {address:?}: write http://HOST:PORT")));
             }
         }
-        let refuse = |step: &str, error: &dyn std::error::Error| {
-            Failure::Refused(format!("cannot {step}: {error}"))
-        };
-        let mut client = Client::builder().no_proxy().timeout(DEADLINE);
-        if args.addresses.iter().all(|address| address.starts_with("http:")) {
-            // A host need not have a store of authorities for what is not encrypted.
-            client = client.tls_certs_only([]);
-        }
-        if let Some(file) = &args.ca_file {
-            let step = format!("read the API's authorities in {}", file.display());
-            let pem = std::fs::read(file).map_err(|error| refuse(&step, &error))?;
-            let authorities = Certificate::from_pem_bundle(&pem);
-            let authorities = authorities.map_err(|error| refuse(&step, &error))?;
-            client = client.tls_certs_only(authorities);
-        }
+        let is_tls = args.addresses.iter().any(|address| address.starts_with("https:"));
+        let client = Client::builder().no_proxy().timeout(DEADLINE);
+        let client = tls::set_up(client, is_tls, args.ca_file.as_deref(), None);
+        let client = client.map_err(|error| {
+            Failure::Refused(format!("control planes cannot be asked: {}", ErrorChain(&error)))
+        })?;
         let client = client.build().map_err(|error| {
             Failure::Refused(format!("cannot prepare an HTTP client: {}", ErrorChain(&error)))
         })?;

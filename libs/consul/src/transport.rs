@@ -10,12 +10,12 @@
 //! **Invariants**: a watch has its seat as long as it lives, or is refused; proxies from the environment are not used.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Certificate, Client, Identity, Url};
+use reqwest::{Client, Url};
+use service::tls;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::config::{ConfigError, ConsulConfig};
@@ -166,25 +166,11 @@ fn build_client(config: &ConsulConfig, idle: usize) -> Result<Client, ConfigErro
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .http2_keep_alive_while_idle(true);
     } else {
-        // A host need not have a store of authorities for what is not encrypted.
-        builder = builder.http1_only().pool_max_idle_per_host(idle.max(1)).tls_certs_only([]);
+        builder = builder.http1_only().pool_max_idle_per_host(idle.max(1));
     }
-    if let Some(path) = &config.ca_file {
-        let pem = read("CA file", path)?;
-        let authorities = Certificate::from_pem_bundle(&pem)
-            .map_err(|source| ConfigError::Pem { what: "CA file", path: path.clone(), source })?;
-        builder = builder.tls_certs_only(authorities);
-    }
-    if let Some(certificate) = &config.client_certificate {
-        let mut pem = read("client certificate", &certificate.certificate_file)?;
-        pem.extend(read("client key", &certificate.key_file)?);
-        let identity = Identity::from_pem(&pem).map_err(|source| ConfigError::Pem {
-            what: "client certificate",
-            path: certificate.certificate_file.clone(),
-            source,
-        })?;
-        builder = builder.identity(identity);
-    }
+    let (authorities, certificate) =
+        (config.ca_file.as_deref(), config.client_certificate.as_ref());
+    builder = tls::set_up(builder, config.is_tls(), authorities, certificate)?;
     if config.is_tls() && config.tls_server_name.is_some() {
         builder = builder.dns_resolver(Arc::new(ConfiguredHost::of(config)));
     }
@@ -198,10 +184,6 @@ fn is_loopback(config: &ConsulConfig) -> bool {
     let url = Url::parse(&config.address).ok();
     let host = url.as_ref().and_then(Url::host_str).unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn read(what: &'static str, path: &PathBuf) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|source| ConfigError::File { what, path: path.clone(), source })
 }
 
 /// Resolves any name to the configured host, so that the URL can carry the TLS server name.

@@ -5,14 +5,14 @@
 //!
 //! **Invariants**: nothing is retried in here; proxies from the environment are not used.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Url};
+use reqwest::{Client, Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use service::tls;
 
 use crate::config::{ConfigError, NomadConfig};
 use crate::error::NomadError;
@@ -234,7 +234,7 @@ fn base_url(config: &NomadConfig) -> Result<Url, ConfigError> {
 }
 
 fn build_http(config: &NomadConfig) -> Result<Client, ConfigError> {
-    let mut builder = Client::builder()
+    let builder = Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("ayatori/", env!("CARGO_PKG_VERSION")))
@@ -242,31 +242,10 @@ fn build_http(config: &NomadConfig) -> Result<Client, ConfigError> {
         .tcp_nodelay(true)
         .tcp_keepalive(Duration::from_secs(15))
         .http1_only();
-    if !config.address.starts_with("https:") {
-        // A host need not have a store of authorities for what is not encrypted.
-        builder = builder.tls_certs_only([]);
-    }
-    if let Some(path) = &config.ca_file {
-        let pem = read("CA file", path)?;
-        let authorities = Certificate::from_pem_bundle(&pem)
-            .map_err(|source| ConfigError::Pem { what: "CA file", path: path.clone(), source })?;
-        builder = builder.tls_certs_only(authorities);
-    }
-    if let Some(certificate) = &config.client_certificate {
-        let mut pem = read("client certificate", &certificate.certificate_file)?;
-        pem.extend(read("client key", &certificate.key_file)?);
-        let identity = Identity::from_pem(&pem).map_err(|source| ConfigError::Pem {
-            what: "client certificate",
-            path: certificate.certificate_file.clone(),
-            source,
-        })?;
-        builder = builder.identity(identity);
-    }
-    builder
+    let is_tls = config.address.starts_with("https:");
+    let (authorities, certificate) =
+        (config.ca_file.as_deref(), config.client_certificate.as_ref());
+    tls::set_up(builder, is_tls, authorities, certificate)?
         .build()
         .map_err(|source| ConfigError::Client { address: config.address.clone(), source })
-}
-
-fn read(what: &'static str, path: &PathBuf) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|source| ConfigError::File { what, path: path.clone(), source })
 }

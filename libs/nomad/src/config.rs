@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use service::credentials::{ClientCertificate, Token};
+use service::tls::TlsError;
 
 /// Where Nomad is and how to talk to it.
 #[derive(Debug, Clone)]
@@ -60,28 +61,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A PEM file cannot be read.
-    #[error("the Nomad {what} {} cannot be read: check its path and permissions", path.display())]
-    File {
-        /// What the file holds.
-        what: &'static str,
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A PEM file holds something else.
-    #[error("the Nomad {what} {} is not valid PEM: check what it contains", path.display())]
-    Pem {
-        /// What the file should hold.
-        what: &'static str,
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: reqwest::Error,
-    },
+    /// A PEM file cannot be used.
+    #[error("no client of Nomad can be built")]
+    Tls(#[from] TlsError),
     /// The process has no rustls crypto provider.
     #[error(
         "no TLS crypto provider is installed: install rustls' ring provider when the process starts"

@@ -8,6 +8,9 @@
 use std::time::Duration;
 
 use clap::Args;
+use nomad::NomadError;
+use service::ErrorChain;
+use tokio::time::Instant;
 
 use crate::console::Console;
 use crate::deploy::decide::{Patience, Source, Step, decide};
@@ -109,51 +112,79 @@ fn begun_elsewhere(work: &Work, gates: Gates, now: u64) -> Result<Record, Failur
     })
 }
 
-/// Gives the yes, while somebody else holds the lock and follows.
+/// Gives the yes, while somebody else holds the lock and follows. A Nomad that is away is awaited; what was asked for then
+/// may have been done, and is looked at first.
 async fn approve(
     work: &Work,
     record: &Record,
     limits: Limits,
     report: &mut Reporter<'_, '_>,
 ) -> Result<(), Failure> {
-    let refused = |error: nomad::NomadError| access::failure(&error);
     let mut observer = Observer::new(work.nomad.clone(), work.job.clone());
-    let mut view = View::default();
-    let begun = tokio::time::Instant::now();
+    let (mut view, mut is_told) = (View::default(), false);
+    let begun = Instant::now();
+    let mut heard = begun;
     loop {
-        observer.read(&mut view).await.map_err(refused)?;
-        view.mesh = None;
         let patience =
             Patience { elapsed: begun.elapsed(), timeout: limits.timeout, awaits_person: false };
-        let mut step = decide(record, &view, patience);
-        if let Step::AskMesh(question) = step {
-            let answer = work.probe.ask(&question, record.gates.allow_unconnected).await;
-            view.mesh = Some((question, answer));
-            step = decide(record, &view, patience);
-        }
-        match answer(record, &view, step) {
-            Answer::Promote(deployment) => {
-                work.nomad.promote(&deployment).await.map_err(refused)?;
-                let object = short(&deployment).to_owned();
+        let mut found = look(work, record, patience, &mut observer, &mut view).await;
+        if let Ok(Answer::Promote(deployment)) = &found {
+            is_told = true;
+            let object = short(deployment).to_owned();
+            found = work.nomad.promote(deployment).await.map(|_| Answer::Promoted);
+            if found.is_ok() {
                 report.note(&Event::Told { what: "promote", object });
-                return Ok(());
             }
-            Answer::Promoted => return Ok(()),
-            Answer::NotYet(on, what) => {
+        }
+        match found {
+            Ok(Answer::Promoted | Answer::Promote(_)) => return Ok(()),
+            Ok(Answer::NotYet(on, what)) => {
+                heard = Instant::now();
                 report.note(&Event::Waiting { on: on.name(), what });
                 match on {
                     Source::Nomad => observer.changed().await,
                     Source::Mesh | Source::Sidecars => tokio::time::sleep(PAUSE).await,
                 }
             }
-            Answer::Never(why) => {
+            Ok(Answer::Never(why)) => {
                 return Err(Failure::Refused(format!(
                     "{0} is not promoted: {why}; {1} follows it, and meshctl status {0} shows how it ends",
                     record.job, record.owner.name
                 )));
             }
+            Err(error) if error.is_outage() && heard.elapsed() < limits.max_outage => {
+                report.note(&Event::Outage(format!("{}; waiting for it", ErrorChain(&error))));
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) if is_told => {
+                return Err(Failure::HalfWay(format!(
+                    "{}; whether {1} is promoted is not known: meshctl status {1} shows it, and the same command promotes it if not",
+                    ErrorChain(&error),
+                    record.job
+                )));
+            }
+            Err(error) => return Err(access::failure(&error)),
         }
     }
+}
+
+/// Whether it is time for the yes.
+async fn look(
+    work: &Work,
+    record: &Record,
+    patience: Patience,
+    observer: &mut Observer,
+    view: &mut View,
+) -> Result<Answer, NomadError> {
+    observer.read(view).await?;
+    view.mesh = None;
+    let mut step = decide(record, view, patience);
+    if let Step::AskMesh(question) = step {
+        let answer = work.probe.ask(&question, record.gates.allow_unconnected).await;
+        view.mesh = Some((question, answer));
+        step = decide(record, view, patience);
+    }
+    Ok(answer(record, view, step))
 }
 
 /// What a person's yes comes to.

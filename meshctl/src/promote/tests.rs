@@ -2,7 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use clap::Parser;
+use consul::testing::{Reply, ScriptedConsul};
 use nomad::{Deployment, GroupDeployment};
+use serde_json::json;
+use tokio::net::TcpListener;
 
 use super::*;
 
@@ -47,4 +56,69 @@ fn a_yes_that_comes_too_late_is_no_success() {
     let (record, view) = waiting("failed", true);
     let broken = Step::Enter(State::Reverting { from: 5, to: Some(4), why: why() });
     assert_eq!(answer(&record, &view, broken), never);
+}
+
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// A Nomad in which version 5 waits for a promotion. It carries the first one out and loses its leader before it says so.
+fn losing_its_leader(told: &Arc<AtomicUsize>) -> Router {
+    let told = Arc::clone(told);
+    Router::new().fallback(async move |method: Method, uri: Uri| {
+        if method == Method::POST {
+            told.fetch_add(1, Ordering::SeqCst);
+            return (StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader".to_owned());
+        }
+        let promoted = told.load(Ordering::SeqCst) > 0;
+        let group = json!({"DesiredCanaries": 1, "HealthyAllocs": 1, "Promoted": promoted});
+        let deployment =
+            json!({"ID": "d", "JobVersion": 5, "Status": "running", "TaskGroups": {"web": group}});
+        let job = json!({"ID": "orders", "Type": "service", "Version": 5});
+        let answer = match uri.path().rsplit('/').next().unwrap_or_default() {
+            "orders" => job,
+            "versions" => json!({"Versions": [job]}),
+            "deployments" => json!([deployment]),
+            _ => json!([]),
+        };
+        (StatusCode::OK, answer.to_string())
+    })
+}
+
+#[tokio::test]
+async fn a_yes_during_which_nomads_leader_changes_is_given_once_and_seen() {
+    consul::testing::install_crypto_provider();
+    let told = Arc::new(AtomicUsize::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nomad = format!("http://{}", listener.local_addr().unwrap());
+    let consul = ScriptedConsul::start(|_, _| Reply::json(1, "[]")).await.unwrap();
+    let words = ["promote", "--nomad", &nomad, "--consul", &consul.url()];
+    let Flags { reach } = Flags::parse_from(words);
+    let mut record = Record::sample(State::Promoting { version: 5 });
+    record.gates.convergence = false;
+    let second = Duration::from_secs(1);
+    let limits = Limits { timeout: 60 * second, max_outage: 30 * second, awaits_person: false };
+    let mut console = Console {
+        out: &mut Vec::new(),
+        err: &mut Vec::new(),
+        input: &mut &b""[..],
+        is_interactive: false,
+        has_color: false,
+        width: None,
+        err_width: None,
+        now: std::time::SystemTime::UNIX_EPOCH,
+    };
+    let mut report = Reporter::new(&mut console, true);
+    let approved = async {
+        let work = Work::open("orders", &reach.nomad, &reach).await.unwrap();
+        approve(&work, &record, limits, &mut report).await
+    };
+    let approved = tokio::select! {
+        ended = async { axum::serve(listener, losing_its_leader(&told)).await } => panic!("{ended:?}"),
+        approved = approved => approved,
+    };
+    assert_eq!(approved, Ok(()));
+    assert_eq!(told.load(Ordering::SeqCst), 1);
 }

@@ -28,9 +28,11 @@ impl Driver<'_, '_, '_> {
         let (done, what, object) = match step {
             Step::Submit { index } => return self.submit(index).await,
             Step::Promote { deployment } => {
-                (self.nomad.promote(&deployment).await, "promote", deployment)
+                (self.nomad.promote(&deployment).await, "promote", short(&deployment).to_owned())
             }
-            Step::Fail { deployment } => (self.nomad.fail(&deployment).await, "fail", deployment),
+            Step::Fail { deployment } => {
+                (self.nomad.fail(&deployment).await, "fail", short(&deployment).to_owned())
+            }
             Step::Revert { to, from } => {
                 (self.nomad.revert(&job, to, Some(from)).await, "revert", format!("version {to}"))
             }
@@ -51,7 +53,7 @@ impl Driver<'_, '_, '_> {
         };
         self.refusals = 0;
         self.observer.follow(&done.evaluation);
-        self.report.note(&Event::Told { what, object: short(&object).to_owned() });
+        self.report.note(&Event::Told { what, object });
         Ok(None)
     }
 

@@ -104,9 +104,15 @@ async fn older_versions_come_back_by_name_or_by_being_the_last_good_one() {
     yard.run(&["rollback", "orders", "--yes"])
         .await
         .expect(0, &["orders runs as version 1 did, which is now version 3"]);
-    yard.run(&["rollback", "orders", "--yes", "--to-version", "0"])
-        .await
-        .expect(0, &["two", "one", "orders runs as version 0 did, which is now version 4"]);
+    yard.run(&["rollback", "orders", "--yes", "--to-version", "0"]).await.expect(
+        0,
+        &[
+            "two",
+            "one",
+            "registered version 0 anew",
+            "orders runs as version 0 did, which is now version 4",
+        ],
+    );
     yard.run(&["rollback", "orders", "--yes", "--to-version", "4"])
         .await
         .expect(0, &["version 4 already"]);

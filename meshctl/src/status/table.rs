@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::{DeploymentView, InstanceView, StatusView};
 use crate::console::age;
+use crate::deploy::record::State;
 use crate::deploy::view::short;
 use crate::show::Rows;
 
@@ -30,9 +31,15 @@ pub(super) fn text(view: &StatusView, now: u64, width: Option<u16>) -> String {
         )
         .unwrap_or_default();
         if !view.locked {
+            let promote = match record.state {
+                State::AwaitingPromotion { .. } | State::Promoting { .. } => {
+                    format!("meshctl promote {job} promotes it; ")
+                }
+                _ => String::new(),
+            };
             writeln!(
                 text,
-                "half-way: the same command goes on; meshctl promote {job} or meshctl rollback {job} end it"
+                "half-way: the same command goes on; {promote}meshctl rollback {job} ends it"
             )
             .unwrap_or_default();
         }

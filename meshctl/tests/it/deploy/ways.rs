@@ -67,7 +67,8 @@ async fn a_person_is_waited_for_and_promotes_or_goes_back() {
     yard.deploy(&other, &manual).await.expect(1, &["is half-way (awaiting promotion)"]);
     yard.run(&["status", "orders"])
         .await
-        .expect(0, &["awaiting promotion", "waits for promotion", "canary", "half-way"]);
+        .expect(0, &["awaiting promotion", "waits for promotion", "canary", "half-way"])
+        .expect(0, &["meshctl promote orders promotes it; meshctl rollback orders ends it"]);
 
     yard.run(&["promote", "orders"]).await.expect(0, &["orders runs as version 1"]);
     assert_eq!(yard.running().await, [1, 1]);

@@ -142,6 +142,9 @@ async fn deploy(
         let tree = diff::tree(&id, &plan, report.console().has_color);
         report.console().print(&format!("{tree}{text}"))?;
     }
+    if let Some(remark) = preflight::idle_gates(args, &plan) {
+        report.note(&Event::Remark(remark));
+    }
     let asked = (Asked::Deploy, args.job.name());
     let state = State::Submitting { index: plan.job_modify_index };
     let fresh = Record {

@@ -224,6 +224,22 @@ fn objections(
     Ok(())
 }
 
+/// What is to be known of gates that are asked for where there is nothing that they could hold back.
+pub(super) fn idle_gates(args: &DeployArgs, plan: &Plan) -> Option<String> {
+    let gates = args.gates.gates();
+    let asked = match (gates.sli.is_some(), gates.manual) {
+        (true, true) => "--gate sli and --gate manual hold",
+        (true, false) => "--gate sli holds",
+        (false, true) => "--gate manual holds",
+        (false, false) => return None,
+    };
+    let is_held = |own: &UpdateCounts| own.canary > 0 || own.destructive_update > 0;
+    let is_idle = !plan.diff.is_empty() && !plan.annotations.updates.values().any(is_held);
+    is_idle.then(|| {
+        format!("{asked} nothing back: no new instances come beside old ones, so nobody is asked")
+    })
+}
+
 /// What the plan comes to, in words; lines that end.
 pub(super) fn introduction(
     args: &DeployArgs,

@@ -57,9 +57,11 @@ async fn blue_green_brings_a_whole_set_and_ends_the_old_one_at_once() {
 #[tokio::test]
 async fn a_person_is_waited_for_and_promotes_or_goes_back() {
     let Some(yard) = Yard::plain("manual").await else { return };
-    yard.deploy(&yard.job("a.hcl", &well("one"), 1), &[]).await.expect(0, &[]);
-    let second = yard.job("b.hcl", &well("two"), 1);
     let manual = ["--strategy", "canary", "--gate", "manual"];
+    yard.deploy(&yard.job("a.hcl", &well("one"), 1), &manual)
+        .await
+        .expect(0, &["--gate manual holds nothing back", "orders runs as version 0"]);
+    let second = yard.job("b.hcl", &well("two"), 1);
     yard.deploy(&second, &manual).await.expect(4, &["waits for you (--gate manual)"]);
     assert_eq!(yard.running().await, [0, 0, 1]);
     yard.deploy(&second, &manual).await.expect(4, &["going on with what", "waits for you"]);

@@ -128,7 +128,7 @@ job "orders" {
       check {
         name     = "through the sidecar"
         type     = "http"
-        path     = "/health"
+        path     = "/healthz"
         port     = "mesh"
         interval = "5s"
         timeout  = "2s"

@@ -23,22 +23,26 @@ use crate::scene::{Scene, TRADING, soon};
 
 const JOB: &str = "jobs/service.nomad.hcl";
 
-/// The job's group, with these control planes.
-fn group(planes: &str) -> Group {
+/// The job's group, with these control planes, and the path at which its check asks.
+fn group(planes: &str) -> (Group, String) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join(JOB)).unwrap();
     let body = jobspec::parse(&text).unwrap();
     let given = BTreeMap::from([("control_planes".to_owned(), format!("[{planes:?}]"))]);
     let scope = Scope::of_file(&body, &given);
     let source = Source { name: JOB.to_owned(), text };
-    let mut jobs = Job::of_file(&Node::of_file(&source, &body, scope));
-    jobs.remove(0).groups.remove(0)
+    let file = Node::of_file(&source, &body, scope);
+    let within = ["group", "service", "check"];
+    let check = within.iter().try_fold(file.block("job").unwrap(), |node, name| node.block(name));
+    let path = check.unwrap().text("path").known().unwrap().clone();
+    (Job::of_file(&file).remove(0).groups.remove(0), path)
 }
 
 /// A host of the bridge, and what Nomad would put on it.
 struct Placed<'a> {
     scene: &'a Scene,
     group: Group,
+    check: String,
     netns: NetNs,
     host: String,
 }
@@ -86,8 +90,7 @@ impl Placed<'_> {
             meta: meta.collect(),
             tags: Vec::new(),
             weight: 1,
-            // The sample's own path; through the sidecar, as the job's.
-            check: Check::Http("/healthz".to_owned()),
+            check: Check::Http(self.check.clone()),
         }
     }
 }
@@ -105,12 +108,9 @@ async fn the_service_jobs_command_lines_make_an_instance_that_starts_and_ends_in
     let (netns, ip) = network.join().unwrap();
     let planes: Vec<String> =
         scene.world.control_planes.iter().map(|plane| plane.xds().to_string()).collect();
-    let placed = Placed {
-        scene: &scene,
-        group: group(&planes.join(",")),
-        host: network.host_address().to_string(),
-        netns,
-    };
+    let (group, check) = group(&planes.join(","));
+    let placed =
+        Placed { scene: &scene, group, check, host: network.host_address().to_string(), netns };
 
     // As Nomad starts them: both prestart tasks, then the application when the one that is no sidecar has ended.
     let mut envoy = placed.start(&placed.program("envoy"));

@@ -61,7 +61,7 @@ const SHOWN: [(&str, &str, &[Ask]); 8] = [
             ("GET", "/trading/orders/7", &[], 401, "an API key in the header x-api-key"),
             ("GET", "/trading/desk/7", &[], 401, "Jwt is missing"),
             ("GET", "/trading/reports/7", &[("x-api-key", "hunter2")], 401, "not an API key"),
-            ("GET", "/trading/health", &[], 404, ""),
+            ("GET", "/trading/healthz", &[], 200, "ok"),
         ],
     ),
     (

@@ -67,7 +67,7 @@ breaches! {
         "      env {\n",
         "      template {\n        destination = \"local/orders.toml\"\n        data        = \"{{ key \\\"orders/config\\\" }}\"\n      }\n\n      env {\n"
     )] ["app-restart"];
-    "check" SERVICE [("path     = \"/health\"\n        port     = \"mesh\"", "path     = \"/ready\"\n        port     = \"stats\"")] ["check"];
+    "check" SERVICE [("path     = \"/healthz\"\n        port     = \"mesh\"", "path     = \"/ready\"\n        port     = \"stats\"")] ["check"];
     "check-type" SERVICE [("type     = \"http\"", "type     = \"script\"")] ["check-type"];
     "check-tcp" SERVICE [("type     = \"http\"", "type     = \"tcp\"")] ["check-tcp"];
     "check-on-update" SERVICE [("        interval = \"5s\"", "        on_update = \"ignore\"\n        interval = \"5s\"")] ["check-on-update"];

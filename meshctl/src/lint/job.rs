@@ -77,6 +77,9 @@ pub struct Port {
     pub to: Read<u64>,
 }
 
+/// The provider of services that Nomad registers with itself.
+pub const NOMAD: &str = "nomad";
+
 /// A `service` block.
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -84,19 +87,25 @@ pub struct Service {
     pub name: Read<String>,
     pub port: Read<String>,
     pub provider: Read<String>,
+    /// What it says to the mesh: `meta`, or with Nomad's own services its `tags`.
     pub meta: Meta,
+    /// What replaces it until promotion: `canary_meta`, or `canary_tags`.
     pub canary_meta: Option<Meta>,
+    /// Where keys of the mesh stand that nobody reads: `meta` of one of Nomad's own services.
+    pub stray_meta: Option<usize>,
     pub checks: Vec<Check>,
     pub weights: Option<usize>,
     /// Whether it stands in a task instead of the group.
     pub is_of_task: bool,
 }
 
-/// A `meta` or `canary_meta` block.
+/// A `meta` or `canary_meta` block; or tags, `KEY=VALUE` each.
 #[derive(Debug, Clone, Default)]
 pub struct Meta {
     pub line: usize,
     pub keys: BTreeMap<String, Read<String>>,
+    /// Whether there are tags that are not known: each may be any key.
+    pub has_unknown: bool,
 }
 
 /// A `check` block.
@@ -185,10 +194,27 @@ impl Group {
     }
 }
 
+impl Meta {
+    /// Whether it has keys of the mesh.
+    pub fn is_mesh(&self) -> bool {
+        self.keys.keys().any(|key| key.starts_with("mesh_"))
+    }
+}
+
 impl Service {
     /// Whether it takes part in the mesh.
     pub fn is_mesh(&self) -> bool {
-        self.meta.keys.keys().any(|key| key.starts_with("mesh_"))
+        self.meta.is_mesh()
+    }
+
+    /// Whether Nomad registers it with itself, in place of Consul.
+    pub fn is_nomads(&self) -> bool {
+        self.provider.known().is_some_and(|provider| provider == NOMAD)
+    }
+
+    /// What its keys stand in, and those of its canaries.
+    pub fn places(&self) -> [&'static str; 2] {
+        if self.is_nomads() { ["tags", "canary_tags"] } else { ["meta", "canary_meta"] }
     }
 
     /// Its name for a message.

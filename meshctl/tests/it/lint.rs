@@ -67,6 +67,45 @@ fn each_rule_finds_what_breaks_it_and_nothing_else_does() {
     assert_eq!(rules, seen, "every rule has a job that breaks it");
 }
 
+/// The service's job with Nomad's own registry: what it says to the mesh are tags.
+fn with_tags(tags: &str, canary_tags: &str) -> String {
+    let job = text("service.nomad.hcl");
+    let (before, rest) = job.split_once("      tags = [").unwrap();
+    let (_, after) = rest.split_once("      # Through the sidecar:").unwrap();
+    format!(
+        "{before}      provider = \"nomad\"\n      tags = [{tags}]\n      canary_tags = [{canary_tags}]\n\n      #{after}"
+    )
+}
+
+#[test]
+fn what_nomads_own_services_say_to_the_mesh_is_read_from_their_tags() {
+    const STABLE: &str =
+        r#""v1", "mesh_system=${var.system}", "mesh_stats=${NOMAD_HOST_PORT_stats}""#;
+    const CANARY: &str =
+        r#""mesh_system=trading", "mesh_stats=${NOMAD_HOST_PORT_stats}", "mesh_track=canary""#;
+    let said = |tags: &str, canary_tags: &str| -> Vec<String> {
+        let found = findings("orders.nomad.hcl", with_tags(tags, canary_tags));
+        found.into_iter().map(|one| format!("{}: {}", one.rule, one.message)).collect()
+    };
+    assert_eq!(said(STABLE, CANARY), [""; 0]);
+    assert_eq!(
+        said(STABLE, r#""mesh_system=trading""#),
+        [
+            "canary-track: service \"orders\" has canary_tags without mesh_track = canary",
+            "meta-canary: canary_tags lacks mesh_stats",
+        ]
+    );
+    assert_eq!(
+        said(r#""v1""#, r#""v1""#),
+        [
+            "meta-missing: service \"orders\" stands behind the Envoy \"envoy\" and is not in the mesh"
+        ]
+    );
+    // What is not known is said, and not judged.
+    let rules = said("var.tags", "var.tags");
+    assert!(rules.iter().all(|one| one.starts_with("unknown: ")) && !rules.is_empty(), "{rules:?}");
+}
+
 #[tokio::test]
 async fn the_jobs_of_this_repository_break_no_rule_with_either_driver() {
     let files: Vec<String> =

@@ -3,7 +3,8 @@
 //! In: [`Node`]s. Out: the parts of a [`Job`]. Pure; called by [`Job::of_file`].
 
 use super::{
-    Check, Group, Job, Lifecycle, Meta, Network, Port, Reschedule, Service, Task, Template, Update,
+    Check, Group, Job, Lifecycle, Meta, NOMAD, Network, Port, Reschedule, Service, Task, Template,
+    Update,
 };
 use crate::lint::proxy::Proxy;
 use jobspec::{Node, Read};
@@ -90,7 +91,12 @@ fn network(node: &Node<'_>) -> Network {
 }
 
 fn service(node: &Node<'_>, is_of_task: bool) -> Service {
-    let meta = |name| node.map(name).map(|(line, keys)| Meta { line, keys });
+    let block = |name| node.map(name).map(|(line, keys)| Meta { line, keys, has_unknown: false });
+    let provider = node.text("provider");
+    let is_nomads = provider.known().is_some_and(|provider| provider == NOMAD);
+    let meta = |name, tags_name| if is_nomads { tags(node, tags_name) } else { block(name) };
+    let strays = ["meta", "canary_meta"].map(block).into_iter().flatten();
+    let stray = strays.filter(|_| is_nomads).find(Meta::is_mesh);
     let check = |own: &Node<'_>| Check {
         line: own.line,
         kind: own.text("type"),
@@ -101,13 +107,23 @@ fn service(node: &Node<'_>, is_of_task: bool) -> Service {
         line: node.line,
         name: node.text("name"),
         port: node.text("port"),
-        provider: node.text("provider"),
-        meta: meta("meta").unwrap_or_default(),
-        canary_meta: meta("canary_meta"),
+        meta: meta("meta", "tags").unwrap_or_default(),
+        canary_meta: meta("canary_meta", "canary_tags"),
+        stray_meta: stray.map(|own| own.line),
+        provider,
         checks: node.blocks("check").iter().map(check).collect(),
         weights: node.block("weights").map(|own| own.line),
         is_of_task,
     }
+}
+
+/// Keys of the mesh in a list of tags; other tags mean nothing to it.
+fn tags(node: &Node<'_>, name: &str) -> Option<Meta> {
+    let (line, tags) = (node.line_at(name), node.list(name));
+    let known = tags.iter().flatten().filter_map(|tag| tag.split_once('='));
+    let keys = known.map(|(key, value)| (key.to_owned(), Read::Known(value.to_owned(), line)));
+    let has_unknown = tags.contains(&None);
+    (!tags.is_empty()).then(|| Meta { line, keys: keys.collect(), has_unknown })
 }
 
 fn task(node: &Node<'_>) -> Task {

@@ -20,9 +20,10 @@ fn of_metas(
 ) -> Vec<Found> {
     let mut all = Vec::new();
     for (group, service) in case.mesh_services() {
-        all.extend(judge(group, service, &service.meta, "meta"));
+        let [place, canary_place] = service.places();
+        all.extend(judge(group, service, &service.meta, place));
         if let Some(canary) = &service.canary_meta {
-            all.extend(judge(group, service, canary, "canary_meta"));
+            all.extend(judge(group, service, canary, canary_place));
         }
     }
     all
@@ -37,7 +38,9 @@ pub(super) fn missing(case: &Case<'_>) -> Vec<Found> {
         if group.mesh_services().next().is_some() {
             continue;
         }
-        for service in &group.services {
+        let says_nothing =
+            |service: &&Service| service.stray_meta.is_none() && !service.meta.has_unknown;
+        for service in group.services.iter().filter(says_nothing) {
             let message = format!(
                 "service {:?} stands behind the Envoy {:?} and is not in the mesh",
                 service.called(),
@@ -81,8 +84,8 @@ pub(super) fn values(case: &Case<'_>) -> Vec<Found> {
     of_metas(case, |group, service, meta, block| {
         match Registration::from_meta(&expected(meta, group)) {
             Ok(Some(_)) => Vec::new(),
-            // What is missing in canary_meta alone is the rule meta-canary's.
-            Ok(None) if block == "meta" => {
+            // What canaries alone lack is the rule meta-canary's.
+            Ok(None) if block == service.places()[0] && !meta.has_unknown => {
                 let message =
                     format!("service {:?} has mesh_ keys but no mesh_system", service.called());
                 vec![found(meta.line, message)]
@@ -119,8 +122,9 @@ pub(super) fn instance(case: &Case<'_>) -> Vec<Found> {
 }
 
 pub(super) fn stats(case: &Case<'_>) -> Vec<Found> {
-    let silent =
-        case.mesh_services().filter(|(_, service)| !service.meta.keys.contains_key("mesh_stats"));
+    let silent = case.mesh_services().filter(|(_, service)| {
+        !service.meta.has_unknown && !service.meta.keys.contains_key("mesh_stats")
+    });
     silent
         .map(|(_, service)| {
             found(service.meta.line, format!("service {:?} has no mesh_stats", service.called()))
@@ -132,17 +136,20 @@ pub(super) fn canary(case: &Case<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     for (_, service) in case.mesh_services() {
         let Some(canary) = &service.canary_meta else { continue };
+        let [place, canary_place] = service.places();
         for (key, value) in service.meta.keys.iter().filter(|(key, _)| key.starts_with("mesh_")) {
             if key == "mesh_track" {
                 continue;
             }
             match (value, canary.keys.get(key)) {
-                (_, None) => all.push(found(canary.line, format!("canary_meta lacks {key}"))),
+                (_, None) if canary.has_unknown => {}
+                (_, None) => all.push(found(canary.line, format!("{canary_place} lacks {key}"))),
                 (Read::Known(of_meta, _), Some(Read::Known(of_canary, line)))
                     if of_meta != of_canary =>
                 {
-                    let message =
-                        format!("{key} is {of_canary:?} in canary_meta and {of_meta:?} in meta");
+                    let message = format!(
+                        "{key} is {of_canary:?} in {canary_place} and {of_meta:?} in {place}"
+                    );
                     all.push(found(*line, message));
                 }
                 _ => {}
@@ -155,7 +162,9 @@ pub(super) fn canary(case: &Case<'_>) -> Vec<Found> {
 pub(super) fn track(case: &Case<'_>) -> Vec<Found> {
     let mut all = Vec::new();
     for (group, service) in case.mesh_services() {
+        let [place, canary_place] = service.places();
         let is_canary = |meta: &Meta| match meta.keys.get("mesh_track") {
+            None if meta.has_unknown => None,
             None | Some(Read::Absent) => Some(false),
             Some(Read::Known(track, _)) => Some(track == "canary"),
             Some(Read::Unknown(..)) => None,
@@ -163,14 +172,14 @@ pub(super) fn track(case: &Case<'_>) -> Vec<Found> {
         if is_canary(&service.meta) == Some(true) {
             let line = service.meta.keys.get("mesh_track").map_or(service.line, |own| own.line(0));
             let message =
-                format!("meta of service {:?} says mesh_track = canary", service.called());
+                format!("{place} of service {:?} says mesh_track = canary", service.called());
             all.push(found(line, message));
         }
         let canaries = group.update.as_ref().map_or(Some(0), |update| update.canary.or(0));
         let lacks = match &service.canary_meta {
-            None => Some("has canaries and no canary_meta"),
+            None => Some(format!("has canaries and no {canary_place}")),
             Some(meta) if is_canary(meta) == Some(false) => {
-                Some("has a canary_meta without mesh_track = canary")
+                Some(format!("has {canary_place} without mesh_track = canary"))
             }
             Some(_) => None,
         };
@@ -189,12 +198,18 @@ fn of_services(case: &Case<'_>, judge: impl Fn(&Service) -> Option<(usize, Strin
 }
 
 pub(super) fn provider(case: &Case<'_>) -> Vec<Found> {
-    of_services(case, |service| match &service.provider {
-        Read::Known(provider, line) if provider != "consul" => {
-            Some((*line, format!("service {:?} has the provider {provider:?}", service.called())))
-        }
-        _ => None,
-    })
+    let services = case.groups().flat_map(|group| &group.services);
+    let stray = services.filter_map(|service| Some((service.stray_meta?, service.called())));
+    stray
+        .map(|(line, name)| {
+            found(
+                line,
+                format!(
+                    "service {name:?} has the provider \"nomad\", and keys of the mesh in meta"
+                ),
+            )
+        })
+        .collect()
 }
 
 pub(super) fn name(case: &Case<'_>) -> Vec<Found> {
@@ -230,7 +245,8 @@ pub(super) fn ingress(case: &Case<'_>) -> Vec<Found> {
     of_services(case, |service| {
         let role = service.meta.keys.get("mesh_role").and_then(Read::known);
         let is_gateway = role.is_some_and(|role| role == Role::Gateway.as_str());
-        let is_silent = !service.meta.keys.contains_key("mesh_ingress");
+        let is_silent =
+            !service.meta.has_unknown && !service.meta.keys.contains_key("mesh_ingress");
         (is_gateway && is_silent).then(|| {
             (service.meta.line, format!("gateway {:?} has no mesh_ingress", service.called()))
         })

@@ -101,7 +101,7 @@ rules! {
     Error "meta-missing" Some(meta::missing);
         "A service on a port of a sidecar has `mesh_…` keys.";
         "The registration is outside the mesh: nobody finds it through the mesh, and its sidecar gets no listener.";
-        "`meta` with `mesh_system`, as in jobs/service.nomad.hcl."
+        "`meta` with `mesh_system`, as in jobs/service.nomad.hcl; in `tags` with `provider = \"nomad\"`."
     Error "meta-key" Some(meta::keys);
         "Every `mesh_…` key is one of the mesh's.";
         "A key that nobody reads has no effect, and nobody says so.";
@@ -131,9 +131,9 @@ rules! {
         "A canary without it is an instance like all others: it gets ordinary traffic before anybody has looked at it. A stable one with it gets none.";
         "A `canary_meta` block with the keys of `meta` and `mesh_track = \"canary\"`."
     Error "service-provider" Some(meta::provider);
-        "A service of the mesh has the provider `consul`.";
-        "Nomad's own services have neither meta nor weights: the registration is not in the mesh.";
-        "No `provider`, which means `consul`."
+        "With `provider = \"nomad\"` the keys of the mesh stand in `tags` and `canary_tags`.";
+        "Nomad's own services have no meta: the registration is not in the mesh.";
+        "`tags = [\"mesh_system=trading\", …]`; or no `provider`, which means `consul`."
     Error "service-name" Some(meta::name);
         "Its name is one that callers can write: 1 to 63 of a-z, 0-9, `-` and `_`.";
         "The name becomes part of a host name; another one is rejected.";

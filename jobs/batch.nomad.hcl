@@ -65,6 +65,8 @@ job "nightly-report" {
   parameterized {
     payload       = "optional"
     meta_required = ["day"]
+    # Airflow fills in which of its tasks a run belongs to.
+    meta_optional = ["airflow_dag", "airflow_task", "airflow_run", "airflow_map_index", "airflow_try"]
   }
 
   group "report" {

@@ -81,8 +81,16 @@ def test_credentials_reach_a_job_as_the_variables_that_the_tools_read(awx):
             "NOMAD_TOKEN": "{{ token }}",
             "NOMAD_CACERT": "{% if ca %}{{ tower.filename.ca }}{% endif %}",
         },
-        "Consul": {"CONSUL_HTTP_ADDR": "{{ url }}", "CONSUL_HTTP_TOKEN": "{{ token }}"},
-        "Mesh control planes": {"MESH_API": "{{ urls }}", "MESH_API_TOKEN": "{{ token }}"},
+        "Consul": {
+            "CONSUL_HTTP_ADDR": "{{ url }}",
+            "CONSUL_HTTP_TOKEN": "{{ token }}",
+            "CONSUL_CACERT": "{% if ca %}{{ tower.filename.ca }}{% endif %}",
+        },
+        "Mesh control planes": {
+            "MESH_API": "{{ urls }}",
+            "MESH_API_TOKEN": "{{ token }}",
+            "MESH_API_CACERT": "{% if ca %}{{ tower.filename.ca }}{% endif %}",
+        },
     }
     secret = {
         name: [one["id"] for one in kind["inputs"]["fields"] if one.get("secret")]

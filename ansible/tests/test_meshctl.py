@@ -105,6 +105,18 @@ def test_tokens_are_not_on_the_command_line():
     assert meshctl.environment(given) == {"NOMAD_TOKEN": "s3cret", "CONSUL_HTTP_TOKEN": "s3cret"}
 
 
+def test_authorities_of_the_environment_are_those_that_meshctl_believes():
+    given = {"NOMAD_CACERT": "/n.pem", "CONSUL_CACERT": "/c.pem", "MESH_API_CACERT": "/m.pem"}
+    files = "--nomad-ca-file /n.pem --ca-file /c.pem --api-ca-file /m.pem".split()
+    assert meshctl.authorities(given) == files
+    # AWX sets the variable of a credential without an authority to nothing.
+    assert meshctl.authorities({"NOMAD_CACERT": ""}) == []
+    for action in ("deploy", "promote", "rollback"):
+        words = meshctl.arguments(params(action=action, file="a.hcl", job="a", authorities=files), check=False)
+        begin = words.index("--nomad-ca-file")
+        assert words[begin : begin + 6] == files
+
+
 def test_check_mode_is_a_dry_run():
     words = meshctl.arguments(params(file="a.hcl"), check=True)
     assert "--dry-run" in words and "--yes" not in words

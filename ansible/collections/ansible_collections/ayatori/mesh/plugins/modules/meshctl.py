@@ -19,6 +19,8 @@ description:
   - Runs C(meshctl deploy), C(promote) or C(rollback) and turns its exit code into changed or failed, with the message that a
     person needs. Exit code 4 (a person has to agree) is no failure.
   - Runs C(meshctl) where the task runs; delegate it to C(localhost).
+  - C(NOMAD_CACERT), C(CONSUL_CACERT) and C(MESH_API_CACERT) of the environment name files with authorities, in place of the
+    system's.
 options:
   strategy:
     description: How the version comes; C(rolling) is what the file's update block says.
@@ -77,7 +79,7 @@ EXAMPLES = r"""
       version: "1.4.2"
     nomad_url: http://nomad.example.com:4646
     consul_url: http://consul.example.com:8500
-    api_urls: [http://control-plane.example.com:18002]
+    api_urls: [https://control-plane.example.com:18002]
   delegate_to: localhost
   run_once: true
 """
@@ -114,6 +116,16 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+# Files with authorities: the flag, and the variable of the environment that the other tools read too.
+AUTHORITIES = {"--nomad-ca-file": "NOMAD_CACERT", "--ca-file": "CONSUL_CACERT", "--api-ca-file": "MESH_API_CACERT"}
+
+
+def authorities(environ: Mapping[str, str]) -> list[str]:
+    """Who may sign the certificates of those who are asked; an empty variable is none."""
+    given = ((flag, environ.get(variable)) for flag, variable in AUTHORITIES.items())
+    return [word for flag, file in given if file for word in (flag, file)]
+
+
 def reach(params: Mapping[str, Any]) -> list[str]:
     """Who is asked. The API's token is read from a file alone."""
     words = ["-o", "json", "--nomad", params["nomad_url"], "--consul", params["consul_url"]]
@@ -124,7 +136,7 @@ def reach(params: Mapping[str, Any]) -> list[str]:
         ("--api-token-file", params.get("api_token_file")),
     ):
         words += [flag, value] if value else []
-    return words
+    return [*words, *params.get("authorities", [])]
 
 
 def arguments(params: Mapping[str, Any], check: bool) -> list[str]:
@@ -169,7 +181,7 @@ def api_token_file(module: AnsibleModule) -> str | None:
 
 def main() -> None:
     module = module_of(ARGUMENTS)
-    params = {**module.params, "api_token_file": api_token_file(module)}
+    params = {**module.params, "api_token_file": api_token_file(module), "authorities": authorities(os.environ)}
     executable = module.get_bin_path(params["executable"], required=True)
     told_by_environment = environment(params)
 

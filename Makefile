@@ -25,7 +25,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: setup-demo build ## Run a whole mesh here; Ctrl-C ends it. DEMO_ONCE=1: drive it, check it, end. ROUTER_PORT=N
+demo: setup-demo build ## Run a whole mesh here; Ctrl-C ends it. DEMO_ONCE=1: drive it, check it, end. ROUTER_PORT=N (8080)
 	@$(PARTS); exec target/debug/meshctl demo --router-port $(ROUTER_PORT) $(if $(DEMO_ONCE),--once)
 
 .PHONY: check
@@ -92,7 +92,7 @@ fuzz: setup ## Fuzz what reads URLs, JSON, metrics and spans, each for FUZZ_SECO
 	@$(PARTS); scripts/fuzz $(FUZZ_SECONDS)
 
 .PHONY: test-fuzz
-test-fuzz: ## The same for 10 seconds each
+test-fuzz: setup ## The same for 10 seconds each
 	@$(PARTS); scripts/fuzz 10
 
 .PHONY: bench-xds
@@ -112,9 +112,10 @@ bench-gateway: setup-demo ## Measure the API gateway beside Envoy's transcoder a
 	@$(PARTS); exec target/release/fleet gateway
 
 .PHONY: bench-logs
-bench-logs: setup ## Measure the host-agent's logs: catching up with a journal, and a steady stream; needs root
+bench-logs: setup ## Measure the host agent's logs: catching up with a journal, and a steady stream; needs root
 	@$(CARGO) build --release -p host-agent -p bench
 	@$(PARTS); exec target/release/fleet logs
+
 .PHONY: bench-traces
 bench-traces: setup ## Measure spans through the host's agent beside rotel and, with Go, the OpenTelemetry collector
 	@$(CARGO) build --release -p host-agent -p bench
@@ -136,7 +137,7 @@ dist: setup-demo ## Make what an installation takes, in target/dist; DIST_PROFIL
 	@scripts/dist
 
 .PHONY: setup
-setup: ## Bring Envoy, Consul and what judges the control plane in tests, where they are missing
+setup: ## Bring Envoy, Consul and what judges the mesh in tests, where they are missing
 	@scripts/setup
 
 .PHONY: setup-demo

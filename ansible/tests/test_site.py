@@ -159,9 +159,13 @@ def test_the_site_makes_hosts_of_a_mesh(site: Run):
         site.client.run(program, "--version")
 
 
-def ask(machine: Machine, url: str) -> str:
+def asking(url: str) -> list[str]:
     fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=2).read().decode())"
-    return machine.run("python3", "-c", fetch, url)
+    return ["python3", "-c", fetch, url]
+
+
+def ask(machine: Machine, url: str) -> str:
+    return machine.run(*asking(url))
 
 
 def test_others_reach_metrics_and_nothing_that_is_not_let_in(site: Run):
@@ -175,6 +179,22 @@ def test_others_reach_metrics_and_nothing_that_is_not_let_in(site: Run):
         else:
             with pytest.raises(AssertionError, match="timed out"):
                 ask(site.server, f"http://10.99.0.2:{port}/")
+
+
+def test_containers_reach_the_ports_for_spans_of_their_host_and_other_hosts_do_not(site: Run):
+    # A namespace in Nomad's bridge network, and something that answers where the agent would.
+    bridge = (
+        "ip netns add inside; ip link add outside type veth peer name inner netns inside; "
+        "ip address add 172.26.64.1/20 dev outside; ip link set outside up; "
+        "ip -n inside address add 172.26.64.2/20 dev inner; ip -n inside link set inner up"
+    )
+    site.client.run("sh", "-ec", bridge)
+    server = "http.server --bind 0.0.0.0 --directory /usr/share/doc 4317"
+    site.client.run("systemd-run", "--unit=spans", "python3", "-m", *server.split())
+    until("4317 answers", lambda: ask(site.client, "http://127.0.0.1:4317/"), 20)
+    site.client.run("ip", "netns", "exec", "inside", *asking("http://172.26.64.1:4317/"))
+    with pytest.raises(AssertionError, match="timed out"):
+        ask(site.server, "http://10.99.0.2:4317/")
 
 
 def test_secrets_are_for_those_who_need_them(site: Run):

@@ -42,7 +42,7 @@ lint:
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 # What a test of everything is made of; a part that fails does not keep the others from being run.
-EVERYTHING := test-crates test-mesh test-airflow test-ansible test-fuzz
+EVERYTHING := test-crates test-mesh test-doors test-fuzz
 
 .PHONY: test
 test: setup build ## Set up what is missing and run every test once, against real parts
@@ -74,6 +74,12 @@ test-unit: ## Tests that need nothing but this checkout; those that need real pa
 .PHONY: test-e2e
 test-e2e: setup build ## Only the lab's and the end-to-end tests, with real Envoy and Consul
 	@$(PARTS); $(CARGO) test -p lab -p e2e $(TEST_FLAGS) $(SHOW)
+
+# Both wait more than they work, so they run beside each other; each prints what it has to say when it is through.
+.PHONY: test-doors
+test-doors:
+	@echo "Airflow's and Ansible's tests run beside each other, for about five minutes; what they print comes at their end."
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target test-airflow test-ansible
 
 .PHONY: test-airflow
 test-airflow: setup build ## The Airflow package alone: format, lint, types, and its tests with a real Airflow

@@ -125,14 +125,14 @@ fn refuse_errors(
     }
     let style =
         Style { has_color: console.has_color, width: usize::from(console.width.unwrap_or(WIDTH)) };
-    let count = errors.len();
+    let named = |own: &Finding| format!("{} in line {}", own.rule, own.line);
+    let broken = errors.iter().map(named).collect::<Vec<_>>().join(", ");
     let text = report::text(&[(name.clone(), errors)], style);
     for line in text.lines() {
         console.remark(line)?;
     }
-    let errors = if count == 1 { "error" } else { "errors" };
     Err(Failure::Refused(format!(
-        "{name} would lose requests or hide its service ({count} {errors} above): nothing was submitted; mend it, or pass --no-lint"
+        "{name} would lose requests or hide its service ({broken}): nothing was submitted; mend it, or pass --no-lint"
     )))
 }
 

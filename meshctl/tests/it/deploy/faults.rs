@@ -66,6 +66,9 @@ async fn bad_input_is_refused_before_anything_is_submitted() {
     yard.run(&["deploy", &linted, "--yes"])
         .await
         .expect(1, &["error[shutdown-delay]", "nothing was submitted; mend it, or pass --no-lint"]);
+    let events = yard.run(&["deploy", &linted, "--yes", "-o", "json"]).await.events();
+    let message = events[0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("shutdown-delay in line ") && message.contains("check in line "));
     // It is in the mesh, and no control plane answers.
     yard.deploy(&linted, &[]).await.expect(3, &["no control plane answers", "--gate none"]);
 

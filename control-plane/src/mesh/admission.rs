@@ -178,7 +178,11 @@ pub fn checkpoint(
     let claims = tokens.values().flat_map(|jwt| jwt.claims.values().cloned());
     Some(Checkpoint {
         system: name.clone(),
-        requirements: system.routes.iter().filter_map(|route| route.admission.tokens()).collect(),
+        requirements: system
+            .routes
+            .iter()
+            .filter_map(|route| route.admission.token_requirement())
+            .collect(),
         limits: document.and_then(|document| document.limits.clone()).unwrap_or_default(),
         identity_headers: fixed.into_iter().map(str::to_owned).chain(claims).collect(),
         app: app.cloned(),
@@ -220,8 +224,8 @@ impl Admission {
         }
     }
 
-    /// What is asked of tokens.
-    fn tokens(&self) -> Option<TokenRequirement> {
+    /// What Envoy checks of tokens; `None`: nothing.
+    pub fn token_requirement(&self) -> Option<TokenRequirement> {
         match self {
             Self::Guarded(guard) => guard.token_requirement(),
             Self::Open | Self::Unstated => None,

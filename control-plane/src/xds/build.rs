@@ -6,6 +6,7 @@
 //! maps (the access log's format and routes' filter settings have ordered messages for that reason); no deprecated field;
 //! everything that Envoy needs is set explicitly, so that a resource means the same in every Envoy version.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ fn encode<M: Message + Name>(
     message: &M,
     clusters: Arc<[ResourceName]>,
 ) -> Arc<Encoded> {
-    encoded(kind, name, &pack(message), clusters)
+    Arc::new(encoded(kind, name, &pack(message), clusters))
 }
 
 fn encoded(
@@ -51,9 +52,10 @@ fn encoded(
     name: ResourceName,
     any: &Any,
     clusters: Arc<[ResourceName]>,
-) -> Arc<Encoded> {
+) -> Encoded {
     let any: Bytes = any.encode_to_vec().into();
-    Arc::new(Encoded { kind, name, version: Version::of(&any), any, clusters })
+    let requirements = BTreeSet::new();
+    Encoded { kind, name, version: Version::of(&any), any, clusters, requirements }
 }
 
 fn pack<M: Message + Name>(message: &M) -> Any {

@@ -26,6 +26,7 @@ pub enum Gate {
     /// The clusters that it names are held by the proxy: Envoy does not warm routes.
     ClustersHeld,
     /// The same, and no filter's configuration is still to be sent: routes ask of filters what these must know by then.
+    /// Until the routes are ACKed, filters also keep what routes in force ask (`stream/bridge.rs`).
     RoutesReady,
     /// No listener or route in force, on its way or due still speaks of the cluster.
     ReferrersSettled,

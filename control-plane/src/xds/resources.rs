@@ -128,6 +128,8 @@ pub struct Encoded {
     pub any: Bytes,
     /// Clusters that it names: a listener or route must not reach a proxy before them, nor they leave before it changed.
     pub clusters: Arc<[ResourceName]>,
+    /// Token requirements: those that a filter's configuration has, or those that routes ask it for.
+    pub requirements: BTreeSet<Arc<str>>,
 }
 
 /// All resources of one type that a proxy is to have.

@@ -9,13 +9,16 @@
 //! twice unless the proxy asks for it again, what refers to it was sent again, or a refusal is being isolated.
 //! There is no clock, no randomness and no wire format here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::xds::order::{Gate, PUSH_ORDER, Phase, Step};
-use crate::xds::resources::{Encoded, ResourceName, ResourceSet, ResourceType, Version};
+use crate::xds::resources::{Encoded, ResourceName, ResourceSet, ResourceType, TypeSet, Version};
 
+mod bridge;
 mod draft;
+mod event;
 mod gates;
 mod nack;
 mod placeholder;
@@ -25,11 +28,13 @@ mod status;
 mod subscription;
 mod type_state;
 
+pub use event::Event;
 pub use nack::Refused;
 pub use quarantine::{Quarantine, Refusal};
 pub use request::{Answers, MAX_NAME_LENGTH, MAX_NAMES, Mode, Names, Request, RequestError};
 pub use status::{ResourceState, ResourceStatus, StreamStatus, TypeStatus};
 
+use bridge::bridged;
 use draft::{GateKeeper, Passing};
 use gates::{has_clusters, may_leave, warm_again};
 use type_state::{Item, TypeState};
@@ -50,50 +55,6 @@ pub struct Response {
     pub resources: Vec<Arc<Encoded>>,
     /// Delta: names that do not exist, or no longer.
     pub removed: Vec<ResourceName>,
-}
-
-/// Something that a person or a metric may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A response was accepted.
-    Acked {
-        /// Its type.
-        kind: ResourceType,
-        /// From sending to ACK.
-        latency: Duration,
-    },
-    /// A response was refused.
-    Nacked {
-        /// Its type.
-        kind: ResourceType,
-        /// What was in it.
-        resources: Vec<ResourceName>,
-        /// The proxy's own words.
-        message: Arc<str>,
-    },
-    /// A refused resource was found, and is held back until its content changes.
-    Quarantined(Refusal),
-    /// Content was accepted that another proxy of the class refused.
-    Vindicated {
-        /// Its type.
-        kind: ResourceType,
-        /// Its name.
-        name: ResourceName,
-        /// Its version.
-        version: Version,
-    },
-    /// An ACK is late; the next difference will not wait for it.
-    AckOverdue {
-        /// Its type.
-        kind: ResourceType,
-    },
-    /// A resource went although what it waited for has not come.
-    GateExpired {
-        /// Its type.
-        kind: ResourceType,
-        /// Its name.
-        name: ResourceName,
-    },
 }
 
 /// One stream.
@@ -157,6 +118,11 @@ impl AdsStream {
                 state.subscribe(&request.names, set, renewed);
             }
         }
+        if request.kind == ResourceType::Routes {
+            // What the routes before asked of filters may have been the last that asked for it.
+            let [_, _, _, extensions, ..] = &mut self.types;
+            extensions.look_again(&self.set.extensions);
+        }
         Ok(())
     }
 
@@ -218,16 +184,22 @@ impl AdsStream {
     fn draft(&mut self, step: &Step, now: Instant) -> Option<Vec<Item>> {
         let [clusters, endpoints, secrets, extensions, listeners, routes] = &mut self.types;
         let set = &self.set;
+        let wanted = match step.kind {
+            ResourceType::Extension => bridged(&set.extensions, extensions, routes),
+            kind => Cow::Borrowed(&**set.of(kind)),
+        };
         let is_told = step.gate != Gate::RoutesReady || extensions.pending.is_empty();
         let state = match step.kind {
             // Referrers travel elsewhere: a cluster leaves when they had their time, which is no failure.
             ResourceType::Cluster if self.only.is_some() => {
-                return Self::pull(clusters, step, set, now, &mut Vec::new(), &|passing| {
+                let unheard = &mut Vec::new();
+                return Self::pull(clusters, step, &set.clusters, now, unheard, &|passing| {
                     matches!(passing, Passing::Put(_))
                 });
             }
             ResourceType::Cluster => {
-                return Self::pull(clusters, step, set, now, &mut self.events, &|passing| {
+                let events = &mut self.events;
+                return Self::pull(clusters, step, &set.clusters, now, events, &|passing| {
                     may_leave(passing, extensions, listeners, routes)
                 });
             }
@@ -237,7 +209,7 @@ impl AdsStream {
             ResourceType::Listener => listeners,
             ResourceType::Routes => routes,
         };
-        Self::pull(state, step, set, now, &mut self.events, &|passing| {
+        Self::pull(state, step, &wanted, now, &mut self.events, &|passing| {
             step.gate == Gate::Open || (is_told && has_clusters(passing, clusters, set))
         })
     }
@@ -245,7 +217,7 @@ impl AdsStream {
     fn pull(
         state: &mut TypeState,
         step: &Step,
-        set: &ResourceSet,
+        wanted: &TypeSet,
         now: Instant,
         events: &mut Vec<Event>,
         is_open: &dyn Fn(&Passing<'_>) -> bool,
@@ -254,7 +226,7 @@ impl AdsStream {
             return None;
         }
         let mut gate = GateKeeper { is_open, patience: step.gate.patience(), expired: Vec::new() };
-        let items = state.draft(step.phase, set.of(step.kind), &mut gate, now);
+        let items = state.draft(step.phase, wanted, &mut gate, now);
         let kind = step.kind;
         events.extend(gate.expired.into_iter().map(|name| Event::GateExpired { kind, name }));
         items
@@ -312,7 +284,14 @@ impl AdsStream {
     pub fn status(&self) -> StreamStatus {
         let types = self.types.iter();
         let types = types.filter(|state| self.only.is_none_or(|kind| kind == state.kind));
-        StreamStatus { types: types.map(|state| state.status(self.set.of(state.kind))).collect() }
+        let [_, _, _, extensions, _, routes] = &self.types;
+        let status = |state: &TypeState| match state.kind {
+            ResourceType::Extension => {
+                state.status(&bridged(&self.set.extensions, extensions, routes))
+            }
+            kind => state.status(self.set.of(kind)),
+        };
+        StreamStatus { types: types.map(status).collect() }
     }
 }
 

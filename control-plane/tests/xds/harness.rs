@@ -1,6 +1,6 @@
 //! A server on a port that the kernel chose, and clients for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +116,7 @@ impl Server {
             version: Version::of(&any),
             any: any.into(),
             clusters: clusters.iter().map(|name| ResourceName::from(*name)).collect(),
+            requirements: BTreeSet::new(),
         };
         self.resources.insert((kind, name.into()), Arc::new(encoded));
         self.publish(kind, name);

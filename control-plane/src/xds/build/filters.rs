@@ -39,7 +39,7 @@ use prost::{Message, Name};
 
 use crate::mesh::{Admission, Checkpoint, Faces, Guard, RouteRule, Target};
 use crate::xds::build::listener::Serving;
-use crate::xds::build::{cluster, duration, encode, pack};
+use crate::xds::build::{cluster, duration, encoded, pack};
 use crate::xds::resources::{Encoded, ResourceType};
 
 mod authz;
@@ -119,12 +119,12 @@ pub(super) fn extensions(checkpoint: &Checkpoint) -> Vec<Arc<Encoded>> {
     let issuers = by_url.map(|way| issuer(way).to_string().into()).collect();
     let extension = |(name, config): (&str, Any), clusters| {
         let message = TypedExtensionConfig { name: name.to_owned(), typed_config: Some(config) };
-        encode(ResourceType::Extension, name.into(), &message, clusters)
+        encoded(ResourceType::Extension, name.into(), &pack(&message), clusters)
     };
-    vec![
-        extension(jwt::config(checkpoint), issuers),
-        extension(identity::removed(checkpoint), Arc::from([])),
-    ]
+    let asked = checkpoint.requirements.iter().map(|asked| asked.to_string().into());
+    let tokens =
+        Encoded { requirements: asked.collect(), ..extension(jwt::config(checkpoint), issuers) };
+    vec![Arc::new(tokens), Arc::new(extension(identity::removed(checkpoint), Arc::from([])))]
 }
 
 /// What a route sets for the filters, by the filters' names.

@@ -71,7 +71,12 @@ pub fn routes(table: &RouteTable) -> Arc<Encoded> {
     let clusters = clusters.into_iter().collect();
     let hosts = Hosts { virtual_hosts: table.hosts.iter().map(virtual_host).collect() };
     let any = Any { type_url: RouteConfiguration::type_url(), value: joined(&message, &hosts) };
-    encoded(ResourceType::Routes, table.name.into(), &any, clusters)
+    let rules = table.hosts.iter().flat_map(|host| &host.routes);
+    let asked = rules.filter_map(|rule| rule.admission.token_requirement());
+    Arc::new(Encoded {
+        requirements: asked.map(|asked| asked.to_string().into()).collect(),
+        ..encoded(ResourceType::Routes, table.name.into(), &any, clusters)
+    })
 }
 
 /// The table of a sidecar's inbound listener: everything goes to the application.

@@ -87,6 +87,7 @@ mod tests {
                 version: Version::of(bytes.as_bytes()),
                 any: bytes.to_owned().into(),
                 clusters: Arc::from([]),
+                requirements: BTreeSet::new(),
             })
         };
         pairs.iter().map(|(name, bytes)| ((*name).into(), resource(name, bytes))).collect()

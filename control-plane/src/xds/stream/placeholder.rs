@@ -2,6 +2,8 @@
 //!
 //! **Invariants**: the same name gives the same bytes, so that replicas agree.
 
+use std::collections::BTreeSet;
+
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message as _;
@@ -20,5 +22,6 @@ pub(super) fn empty_routes(name: &ResourceName) -> Encoded {
         version: Version::of(&any),
         any: any.into(),
         clusters: [].into(),
+        requirements: BTreeSet::new(),
     }
 }

@@ -8,3 +8,4 @@ mod on_demand;
 mod order;
 mod proxy;
 mod sotw;
+mod tokens;

@@ -327,12 +327,36 @@ impl TypeState {
         self.in_flight.is_none() && self.pending.is_empty() && self.nacks.is_settled()
     }
 
-    /// Whether what the proxy has, or has been sent, speaks of this cluster.
-    pub(super) fn names_cluster(&self, cluster: &ResourceName) -> bool {
+    /// What the proxy has, or has been sent.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &Arc<Encoded>> {
         let sent = self.in_flight.iter().flat_map(|flight| &flight.items);
         let sent = sent.filter_map(|item| item.content.as_ref());
         let held = self.held.values().filter_map(|held| held.content.as_ref());
-        held.chain(sent).any(|content| content.clusters.contains(cluster))
+        held.chain(sent)
+    }
+
+    /// Whether any of that speaks of this cluster.
+    pub(super) fn names_cluster(&self, cluster: &ResourceName) -> bool {
+        self.contents().any(|content| content.clusters.contains(cluster))
+    }
+
+    /// What the proxy has under this name, or will have once it answers what it was sent.
+    pub(super) fn known_content(&self, name: &str) -> Option<&Arc<Encoded>> {
+        let mut sent = self.in_flight.iter().flat_map(|flight| &flight.items);
+        match sent.find(|item| *item.name == *name) {
+            Some(item) => item.content.as_ref(),
+            None => self.held.get(name)?.content.as_ref(),
+        }
+    }
+
+    /// Notes where the proxy has something else than what the set has.
+    pub(super) fn look_again(&mut self, set: &TypeSet) {
+        for (name, wanted) in &set.resources {
+            let is_known = self.known_content(name).is_some_and(|it| it.version == wanted.version);
+            if self.subscription.covers(name) && !is_known {
+                self.need(name, Need::IfChanged);
+            }
+        }
     }
 
     /// Whether this stream has sent the resource.

@@ -1,5 +1,7 @@
 //! What we write and read is what Envoy's own messages say.
 
+use std::collections::BTreeSet;
+
 use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3 as proto;
 use envoy_types::pb::google::protobuf::Any;
@@ -16,6 +18,7 @@ fn content(name: &str, bytes: usize) -> std::sync::Arc<Encoded> {
         version: Version::of(&any),
         any: any.into(),
         clusters: [].into(),
+        requirements: BTreeSet::new(),
     }
     .into()
 }

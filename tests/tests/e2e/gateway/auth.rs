@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use self::issuer::Issuer;
 use crate::scene::{LOCAL, Scene, judge, soon};
 
+mod changes;
 mod issuer;
 mod key_sets;
 mod keys;

@@ -49,6 +49,7 @@ pub(in crate::xds::build) fn mappers() -> Vec<ResponseMapper> {
             "the token issuer's keys cannot be fetched, so nobody passes",
         ),
         ("Audiences_in_Jwt_are_not_allowed", Some(401), "%LOCAL_REPLY_BODY%"),
+        // A document that changed while the proxy had no stream: the filter hears of it one message before the routes.
         ("Wrong_requirement_name", Some(503), "this gateway's rules are changing: try again"),
         (
             two_proofs.as_str(),

@@ -3,65 +3,19 @@
 //! The client (`model/client.rs`) is written from the protocol's description, not from the server; here it answers late,
 //! loses its stream, drops what it asked for and asks again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::proxy::*;
+use super::tokens::is_bad;
 use crate::xds::stream::*;
 use client::Client;
+use steps::{Step, steps, text};
 
 mod client;
-
-/// What happens next.
-#[derive(Debug, Clone)]
-enum Step {
-    /// Cluster, and endpoints of its name, get this content; `None`: they leave.
-    Service(u8, Option<u8>),
-    /// New endpoints of a service that is there.
-    Endpoints(u8, u8),
-    /// Routes `r` name these services, as far as they exist.
-    Routes(BTreeSet<u8>),
-    /// A listener gets this content; `None`: it leaves.
-    Listener(u8, Option<u8>),
-    /// The secret gets this content; `None`: it leaves.
-    Secret(Option<u8>),
-    /// The client begins or ceases to ask for endpoints of this name, whether or not there are any.
-    Curious(u8),
-    /// The client begins or ceases to ask for the secret.
-    Secretive,
-    /// The stream sends a response, if it has one.
-    Send,
-    /// The client answers the oldest response.
-    Answer,
-    /// The stream breaks; the client comes back with what it has.
-    Reconnect,
-    /// Seconds pass.
-    Wait(u8),
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let content = || prop_oneof![4 => (0..4_u8).prop_map(Some), 1 => Just(None)];
-    let step = prop_oneof![
-        4 => (0..5_u8, content()).prop_map(|(n, content)| Step::Service(n, content)),
-        3 => (0..5_u8, 0..4_u8).prop_map(|(n, content)| Step::Endpoints(n, content)),
-        2 => proptest::collection::btree_set(0..5_u8, 0..4).prop_map(Step::Routes),
-        2 => (0..3_u8, content()).prop_map(|(n, content)| Step::Listener(n, content)),
-        1 => content().prop_map(Step::Secret),
-        3 => (0..7_u8).prop_map(Step::Curious),
-        1 => Just(Step::Secretive),
-        8 => Just(Step::Send),
-        6 => Just(Step::Answer),
-        1 => Just(Step::Reconnect),
-        1 => (0..12_u8).prop_map(Step::Wait),
-    ];
-    proptest::collection::vec(step, 1..60)
-}
-
-/// Content 3 is one that the client refuses.
-fn text(content: u8) -> String {
-    if content == 3 { "bad".to_owned() } else { content.to_string() }
-}
+mod steps;
 
 /// Both ends and the network between them.
 #[derive(Debug)]
@@ -73,6 +27,11 @@ struct Play {
     /// isolated, or it had left.
     excuses: BTreeMap<(ResourceType, ResourceName), usize>,
     last_sent: BTreeMap<ResourceType, Instant>,
+    /// What the set's routes begin with, and what they ask of the filter.
+    rules: (&'static str, String),
+    /// Whether routes may ask for what the filter does not have: it refused something, the server waited in vain, or
+    /// the client came back with what the server does not know.
+    are_rules_excused: bool,
 }
 
 impl Play {
@@ -83,6 +42,8 @@ impl Play {
             sent_here: BTreeMap::new(),
             excuses: BTreeMap::new(),
             last_sent: BTreeMap::new(),
+            rules: ("to", String::new()),
+            are_rules_excused: false,
         };
         play.open();
         play
@@ -93,7 +54,7 @@ impl Play {
     }
 
     fn open(&mut self) {
-        for kind in [Cluster, Endpoints, Secret, Listener, Routes] {
+        for kind in ResourceType::ALL {
             self.request(kind, Answers::Nothing, None);
         }
     }
@@ -112,7 +73,7 @@ impl Play {
 
     /// The client asks for what it wants by now.
     fn follow_up(&mut self) {
-        for kind in [Endpoints, Secret, Routes] {
+        for kind in [Endpoints, Secret, Extension, Routes] {
             let asked = self.client.asked.get(&kind).cloned().unwrap_or_default();
             if self.client.wants(kind) != asked {
                 self.request(kind, Answers::Nothing, None);
@@ -142,6 +103,13 @@ impl Play {
                 }
             }
             Step::Routes(services) => self.route_to(services.iter().map(|n| format!("s{n}"))),
+            Step::Rules(asked, content, is_bad) => {
+                let asked: Vec<String> = asked.iter().map(|n| format!("x{n}")).collect();
+                let asked = asked.join(",");
+                self.proxy.world.put(Extension, "f", &format!("{}?{asked}", text(*content)));
+                self.rules = (if *is_bad { "bad" } else { "to" }, asked);
+                self.mend_routes();
+            }
             Step::Listener(n, Some(content)) => {
                 self.proxy.change(&[(Listener, &format!("l{n}={}", text(*content)))]);
             }
@@ -183,7 +151,9 @@ impl Play {
         let set = self.proxy.world.publish();
         let known: Vec<_> =
             services.filter(|name| set.clusters.resources.contains_key(name.as_str())).collect();
-        self.proxy.change(&[(Routes, &format!("r=to>{}", known.join(",")))]);
+        let (content, asked) = &self.rules;
+        let routes = format!("r={content}>{}?{asked}", known.join(","));
+        self.proxy.change(&[(Routes, &routes)]);
     }
 
     fn send(&mut self) -> Option<()> {
@@ -228,6 +198,7 @@ impl Play {
     fn check_order(&mut self, response: &Response) {
         let events = self.proxy.stream.take_events();
         if events.iter().any(|event| matches!(event, Event::GateExpired { .. })) {
+            self.are_rules_excused = true;
             return;
         }
         let is_refused = |name: &ResourceName| {
@@ -251,6 +222,8 @@ impl Play {
     fn answer(&mut self) -> Option<()> {
         let response = self.client.unanswered.pop_front()?;
         let error = self.client.apply(self.mode(), &response);
+        self.are_rules_excused |= error.is_some() && response.kind == Extension;
+        self.check_rules();
         if error.is_some() {
             for content in &response.resources {
                 self.excuse(content.kind, &content.name);
@@ -266,7 +239,30 @@ impl Play {
         Some(())
     }
 
+    /// Routes in force ask for nothing that the filter in force does not have.
+    fn check_rules(&mut self) {
+        let (filter, routes) = (self.held(Extension, "f"), self.held(Routes, "r"));
+        let (Some(filter), Some(routes)) = (filter, routes) else { return };
+        let is_whole = routes.requirements.is_subset(&filter.requirements);
+        let asked = (&routes.requirements, &filter.requirements);
+        assert!(is_whole || self.are_rules_excused, "routes ask for the first: {asked:?}");
+        let is_at_rest = self.is_current(Extension, "f") && self.is_current(Routes, "r");
+        self.are_rules_excused &= !(is_whole && is_at_rest);
+    }
+
+    fn held(&self, kind: ResourceType, name: &str) -> Option<&Arc<Encoded>> {
+        self.client.holds.get(&(kind, name.into()))
+    }
+
+    /// Whether the client has what the set has under a name, or nothing.
+    fn is_current(&self, kind: ResourceType, name: &str) -> bool {
+        let wanted = self.proxy.stream.set().of(kind).resources.get(name).map(|it| it.version);
+        self.held(kind, name).is_none_or(|held| Some(held.version) == wanted)
+    }
+
     fn reconnect(&mut self) {
+        let is_known = self.is_current(Extension, "f") && self.is_current(Routes, "r");
+        self.are_rules_excused |= !is_known;
         self.proxy.reopen(None);
         self.client.unanswered.clear();
         self.client.refused.clear();
@@ -304,10 +300,7 @@ impl Play {
                     ResourceState::Acked => assert_eq!(held.unwrap().version, resource.version),
                     ResourceState::Nacked(_) => {
                         let wanted = &set.of(of.kind).resources[&resource.name];
-                        assert!(
-                            wanted.any.starts_with(b"bad"),
-                            "{resource:?} is held back for nothing"
-                        );
+                        assert!(is_bad(wanted), "{resource:?} is held back for nothing");
                     }
                     ResourceState::Unasked => {
                         assert!(!self.client.wants(of.kind).contains(&resource.name));
@@ -332,7 +325,7 @@ fn play(mode: Mode, steps: &[Step]) {
     play.reconnect();
     let set = play.proxy.stream.set().clone();
     let mut wanted = ResourceType::ALL.iter().flat_map(|kind| set.of(*kind).resources.values());
-    if wanted.any(|content| content.any.starts_with(b"bad")) {
+    if wanted.any(|content| is_bad(content)) {
         return;
     }
     // Who holds nothing is answered, if only with what is absent. In state of the world lists of names are answered anew.

@@ -45,11 +45,11 @@ fn changes_of_what_nobody_asked_for_are_not_told() {
 #[test]
 fn routes_do_not_wait_for_clusters_that_nobody_asked_for() {
     let mut world = two();
-    world.put_naming(Routes, "egress", "1", &["a", "b"]);
+    world.put(Routes, "egress", "1>a,b");
     let mut proxy = Proxy::new(Mode::Delta, world);
     proxy.ask(Cluster, &[]);
     proxy.ask(Routes, &["egress"]);
-    assert_eq!(proxy.told_and_acked(), ["cluster a=1", "routes egress=1"]);
+    assert_eq!(proxy.told_and_acked(), ["cluster a=1", "routes egress=1>a,b"]);
 }
 
 #[test]

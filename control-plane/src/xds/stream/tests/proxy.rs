@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::*;
-use crate::xds::resources::TypeSet;
+use super::tokens;
 
 pub(in crate::xds::stream) use ResourceType::{
     Cluster, Endpoints, Extension, Listener, Routes, Secret,
@@ -22,25 +22,25 @@ pub(in crate::xds::stream) struct World {
 }
 
 impl World {
+    /// Puts a resource; `>a,b` at the end of its content are clusters that it names, `?x,y` token requirements.
     pub(in crate::xds::stream) fn put(&mut self, kind: ResourceType, name: &str, content: &str) {
-        self.put_naming(kind, name, content, &[]);
-    }
-
-    /// Puts a listener or routes that name clusters.
-    pub(in crate::xds::stream) fn put_naming(
-        &mut self,
-        kind: ResourceType,
-        name: &str,
-        content: &str,
-        clusters: &[&str],
-    ) {
+        let (rest, asked) = content.split_once('?').unwrap_or((content, ""));
+        let (_, clusters) = rest.split_once('>').unwrap_or((rest, ""));
+        let list = |text: &str| -> Vec<ResourceName> {
+            text.split(',').filter(|name| !name.is_empty()).map(ResourceName::from).collect()
+        };
+        let bytes = match kind {
+            Extension if content.contains('?') => tokens::config(rest, &list(asked)),
+            _ => content.to_owned().into_bytes(),
+        };
         let name = ResourceName::from(name);
         let encoded = Encoded {
             kind,
             name: name.clone(),
-            version: Version::of(content.as_bytes()),
-            any: content.to_owned().into_bytes().into(),
-            clusters: clusters.iter().map(|name| ResourceName::from(*name)).collect(),
+            version: Version::of(&bytes),
+            any: bytes.into(),
+            clusters: list(clusters).into(),
+            requirements: list(asked).into_iter().collect(),
         };
         self.resources.insert((kind, name), Arc::new(encoded));
     }
@@ -236,12 +236,10 @@ pub(in crate::xds::stream) fn whole(names: &[&str], version: &str) -> Names {
     Names::Whole { names, version: version.to_owned() }
 }
 
-/// `name=content`, or for listeners and routes `name=content>cluster,cluster`.
+/// `name=content`.
 fn put(world: &mut World, kind: ResourceType, line: &str) {
     let (name, content) = line.split_once('=').unwrap();
-    let clusters = content.split_once('>').map_or("", |(_, clusters)| clusters);
-    let clusters: Vec<&str> = clusters.split(',').filter(|name| !name.is_empty()).collect();
-    world.put_naming(kind, name, content, &clusters);
+    world.put(kind, name, content);
 }
 
 pub(in crate::xds::stream) fn world(resources: &[(ResourceType, &str)]) -> World {
@@ -252,12 +250,16 @@ pub(in crate::xds::stream) fn world(resources: &[(ResourceType, &str)]) -> World
     world
 }
 
-/// A response as text: `cluster a=1 b=2 -c`; routes that do not exist show as `name=none`.
+/// A response as text: `cluster a=1 b=2 -c`; routes that do not exist show as `name=none`, a filter's configuration with
+/// the requirements that it has.
 pub(in crate::xds::stream) fn line(response: &Response) -> String {
     let mut line = response.kind.as_str().to_owned();
     for content in &response.resources {
-        let is_placeholder = content.any.first() == Some(&0x0a);
-        let text = if is_placeholder { "none" } else { std::str::from_utf8(&content.any).unwrap() };
+        let text = match (content.any.first(), content.kind) {
+            (Some(0x0a), Routes) => "none".to_owned(),
+            (Some(0x0a), _) => tokens::line(content),
+            _ => String::from_utf8(content.any.to_vec()).unwrap(),
+        };
         line += &format!(" {}={text}", content.name);
     }
     for name in &response.removed {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::proxy::*;
+use super::super::tokens::is_bad;
 use crate::xds::stream::*;
 
 /// The specification's client.
@@ -26,7 +27,7 @@ impl Client {
 
     /// Applies a response, or returns why not.
     pub(super) fn apply(&mut self, mode: Mode, response: &Response) -> Option<String> {
-        let bad = response.resources.iter().find(|content| content.any.starts_with(b"bad"));
+        let bad = response.resources.iter().find(|content| is_bad(content));
         if let Some(bad) = bad {
             return Some(format!("{} is bad", bad.name));
         }
@@ -50,6 +51,7 @@ impl Client {
         match kind {
             Endpoints => self.names(Cluster).into_iter().chain(self.curious.clone()).collect(),
             Secret if self.is_secretive => ["leaf".into()].into(),
+            Extension if !self.names(Listener).is_empty() => ["f".into()].into(),
             Routes if !self.names(Listener).is_empty() => ["r".into()].into(),
             _ => BTreeSet::new(),
         }

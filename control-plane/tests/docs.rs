@@ -88,7 +88,7 @@ struct Section {
 }
 
 fn configuration() -> Vec<Section> {
-    let mut structs = structs(&read("control-plane/src/config.rs"));
+    let mut structs = structs(&read("control-plane/src/config/raw.rs"));
     structs.extend(self::structs(&read("libs/service/src/logging.rs")));
     structs.extend(self::structs(&read("libs/consul/src/settings.rs")));
     structs.extend(self::structs(&read("libs/nomad/src/settings.rs")));

@@ -230,7 +230,7 @@ impl CatalogStore {
     }
 
     fn set_documents(&mut self, texts: BTreeMap<String, String>) -> Change {
-        let problems_before = self.documents.problems().count();
+        let problems_before: Vec<Problem> = self.documents.problems().cloned().collect();
         let changed = self.documents.replace(texts);
         for name in &changed {
             let document = self.documents.get(name).cloned();
@@ -241,10 +241,12 @@ impl CatalogStore {
                 self.snapshot.systems.remove(name);
             }
         }
-        match (changed.is_empty(), problems_before + self.documents.problems().count()) {
-            (false, _) => Change::Mesh,
-            (true, 0) => Change::Nothing,
-            (true, _) => Change::Status,
+        if !changed.is_empty() {
+            Change::Mesh
+        } else if self.documents.problems().eq(&problems_before) {
+            Change::Nothing
+        } else {
+            Change::Status
         }
     }
 

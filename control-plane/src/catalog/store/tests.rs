@@ -108,6 +108,19 @@ fn a_source_that_keeps_failing_keeps_its_first_time() {
     assert_eq!(store.publish().sources["consul"].failing, Some(("connection refused".into(), 5)));
 }
 
+#[test]
+fn documents_that_are_read_again_change_nothing_though_one_is_bad() {
+    let mut store = CatalogStore::new(TIMES, None);
+    let documents = |text: &str| {
+        let text = format!("kind: System\nname: trading\n{text}");
+        RegistryEvent::Documents(BTreeMap::from([("trading".to_owned(), text)]))
+    };
+    assert_eq!(store.apply(documents("routs: []\n"), 0), Change::Status);
+    assert_eq!(store.apply(documents("routs: []\n"), 0), Change::Nothing);
+    assert_eq!(store.apply(documents("rootes: []\n"), 0), Change::Status, "another mistake");
+    assert_eq!(store.apply(documents("default_auth: none\n"), 0), Change::Mesh);
+}
+
 fn an_event() -> impl Strategy<Value = (String, Vec<RegisteredInstance>)> {
     let instance = (1_u8..5, 0_usize..2, 0_usize..4).prop_map(|(number, system, status)| {
         let mut registration = a_registration("x", ["trading", "portfolio"][system], number);

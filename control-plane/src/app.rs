@@ -161,8 +161,7 @@ fn spawn_catalog(
     let token = shutdown.clone();
     tasks.spawn("catalog", infallible(async move { task.run(token).await }));
     if let Some(file) = file {
-        let token = shutdown.clone();
-        tasks.spawn("last-good", infallible(async move { file.run(to_save, token).await }));
+        tasks.spawn("last-good", infallible(file.run(to_save)));
     }
     observed
 }

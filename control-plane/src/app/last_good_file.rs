@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use service::ErrorChain;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::catalog::last_good::LastGood;
@@ -49,17 +48,9 @@ impl LastGoodFile {
         }
     }
 
-    /// Writes every new state until shutdown.
-    pub(super) async fn run(
-        self,
-        mut states: watch::Receiver<Option<Arc<LastGood>>>,
-        shutdown: CancellationToken,
-    ) {
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                changed = states.changed() => if changed.is_err() { return },
-            }
+    /// Writes every new state until the catalog ends, and its last one.
+    pub(super) async fn run(self, mut states: watch::Receiver<Option<Arc<LastGood>>>) {
+        while states.changed().await.is_ok() {
             let Some(state) = states.borrow_and_update().clone() else { continue };
             let path = self.path.clone();
             let written = tokio::task::spawn_blocking(move || write(&path, &state)).await;
@@ -87,6 +78,18 @@ fn write(path: &Path, state: &LastGood) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_state_that_came_with_the_end_of_the_catalog_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = LastGoodFile::new(folder.path());
+        let (states, received) = watch::channel(None);
+        let state = LastGood { format: LastGood::FORMAT, ..LastGood::default() };
+        states.send_replace(Some(Arc::new(state.clone())));
+        drop(states);
+        file.clone().run(received).await;
+        assert_eq!(file.load(), Some(state));
+    }
 
     #[test]
     fn a_state_reads_back_and_a_damaged_file_is_ignored() {

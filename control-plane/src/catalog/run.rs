@@ -49,7 +49,7 @@ pub struct CatalogTask {
 }
 
 impl CatalogTask {
-    /// Runs until every registry has ended or `shutdown`.
+    /// Runs until every registry has ended or `shutdown`; hands on the last good state then, if it is newer.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pending = Change::Nothing;
         let mut not_before = self.started;
@@ -62,10 +62,10 @@ impl CatalogTask {
             let wake = [publish_at, gate_opens, save_at].into_iter().flatten().min();
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => break,
                 event = self.events.recv() => match event {
                     Some(event) => pending = pending.max(self.drain(event)),
-                    None => return,
+                    None => break,
                 },
                 () = sleep_until(wake), if wake.is_some() => {}
             }
@@ -88,10 +88,17 @@ impl CatalogTask {
             }
             if save_at.is_some_and(|at| Instant::now() >= at) {
                 save_at = None;
-                if let Some(state) = self.store.last_good() {
-                    self.last_good.send_replace(Some(Arc::new(state)));
-                }
+                self.save();
             }
+        }
+        if pending == Change::Mesh || save_at.is_some() {
+            self.save();
+        }
+    }
+
+    fn save(&self) {
+        if let Some(state) = self.store.last_good() {
+            self.last_good.send_replace(Some(Arc::new(state)));
         }
     }
 
@@ -127,5 +134,52 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::catalog::gate::GateTimes;
+    use crate::catalog::store::testing::a_registration;
+
+    #[tokio::test]
+    async fn what_changed_just_before_a_stop_is_kept_for_the_next_start() {
+        let (events, received) = mpsc::channel(8);
+        let (state, _) = watch::channel(CatalogState::default());
+        let (last_good, kept) = watch::channel(None);
+        let task = CatalogTask {
+            store: CatalogStore::new(GateTimes { last_good_after_ms: 0, deadline_ms: 0 }, None),
+            events: received,
+            state,
+            last_good,
+            window: Duration::ZERO,
+            save_after: Duration::from_secs(3600),
+            started: Instant::now(),
+        };
+        let shutdown = CancellationToken::new();
+        let name: Arc<str> = "orders".into();
+        let all = [
+            RegistryEvent::Listing(BTreeSet::from([name.clone()])),
+            RegistryEvent::Documents(BTreeMap::new()),
+            RegistryEvent::Service {
+                name: name.clone(),
+                instances: vec![a_registration("orders", "trading", 1)],
+            },
+        ];
+        let mut snapshots = task.state.subscribe();
+        let stop = async {
+            for event in all {
+                events.send(event).await.unwrap();
+            }
+            let is_complete = |state: &CatalogState| state.readiness == Readiness::Complete;
+            snapshots.wait_for(is_complete).await.unwrap();
+            shutdown.cancel();
+        };
+        tokio::join!(task.run(shutdown.clone()), stop);
+        let kept = kept.borrow().clone().expect("a state is handed on");
+        assert!(kept.names.contains_key(&name), "{kept:?}");
     }
 }

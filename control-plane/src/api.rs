@@ -185,7 +185,7 @@ async fn explain_proxy(State(api): State<ApiState>, Path(id): Path<String>) -> R
         id,
         role: node.role,
         system: node.system.clone(),
-        items: explain::items(&model, node, &reach.tables, &reach.tcp),
+        items: explain::items(&model, node, &reach.tables, &reach.tcp, &reach.issuers),
         problems: explain::problems(&model, node.system.as_ref()),
     })
     .into_response()

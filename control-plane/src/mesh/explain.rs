@@ -1,12 +1,15 @@
 //! What a proxy gets, and why: the same values that the resources are built from, for people.
 
+use std::collections::BTreeSet;
+
 use contract::api::{ExplainedItem, Problem};
 use contract::name::SystemName;
 use contract::node::{NodeMetadata, NodeService};
 
 use crate::mesh::listeners::{TcpListeners, listeners, protocol_of};
 use crate::mesh::{
-    ListenerKind, MeshModel, Origin, RouteRule, RouteTable, Target, Transport, target, words,
+    Discovery, ListenerKind, MeshModel, Origin, RouteRule, RouteTable, Target, Transport, target,
+    words,
 };
 
 /// Everything a proxy gets, in the order in which a request meets it.
@@ -15,6 +18,7 @@ pub fn items(
     node: &NodeMetadata,
     tables: &[RouteTable],
     tcp: &TcpListeners,
+    issuers: &BTreeSet<Target>,
 ) -> Vec<ExplainedItem> {
     let mut items: Vec<ExplainedItem> = listeners(model, node, tcp)
         .into_iter()
@@ -34,10 +38,9 @@ pub fn items(
         items.extend(routes(table));
     }
     items.extend(node.services.iter().filter_map(|service| app(model, node, service)));
-    let mut targets: Vec<Target> = tables.iter().flat_map(RouteTable::targets).collect();
+    let mut targets: BTreeSet<Target> = tables.iter().flat_map(RouteTable::targets).collect();
     targets.extend(tcp.values().map(|(target, _)| target.clone()));
-    targets.sort();
-    targets.dedup();
+    targets.extend(issuers.iter().cloned());
     for target in &targets {
         items.push(cluster(model, target, node.proxyless));
         items.extend(endpoints(model, target));
@@ -124,10 +127,17 @@ fn cluster(model: &MeshModel, to: &Target, is_proxyless: bool) -> ExplainedItem 
     let ejects = outlier.map_or("never ejects".to_owned(), |(failures, time)| {
         format!("ejects for {time:?} after {failures} failures")
     });
+    let found = match &spec.discovery {
+        Discovery::Endpoints | Discovery::Loopback(_) => String::new(),
+        Discovery::HostNames(hosts) => {
+            let hosts = hosts.iter().map(|host| format!("{}:{}", host.address, host.port));
+            format!(", resolves {}", hosts.collect::<Vec<_>>().join(" and "))
+        }
+    };
     ExplainedItem {
         kind: "cluster".into(),
         name: to.to_string(),
-        what: format!("{protocol}, connects within {:?}, {ejects}", spec.connect_timeout),
+        what: format!("{protocol}, connects within {:?}, {ejects}{found}", spec.connect_timeout),
         because: origin.unwrap_or_else(|| "registrations with mesh_role gateway".to_owned()),
     }
 }

@@ -103,7 +103,7 @@ fn describe(model: &MeshModel, proxies: &[Proxy]) -> String {
         let node = proxy.node();
         let reach = group::reach(model, &GroupKey::of(&node, &proxy.cluster));
         writeln!(text, "# {} {}", node.role, proxy.cluster).unwrap();
-        for item in explain::items(model, &node, &reach.tables, &reach.tcp) {
+        for item in explain::items(model, &node, &reach.tables, &reach.tcp, &reach.issuers) {
             writeln!(text, "{} {}\n    {}\n    {}", item.kind, item.name, item.what, item.because)
                 .unwrap();
         }

@@ -215,11 +215,13 @@ fn changed_in_system(
         let instances = |system: Option<&'_ SystemCatalog>| {
             system.and_then(|system| system.instances.get(service).cloned())
         };
-        if is_same(instances(old).as_ref(), instances(new).as_ref()) {
+        let role = |system: Option<&SystemCatalog>| Some(system?.specs.get(service)?.role);
+        // The same instances may turn from a service's into a gateway's.
+        let roles = [role(old), role(new)];
+        if is_same(instances(old).as_ref(), instances(new).as_ref()) && roles[0] == roles[1] {
             continue;
         }
-        let mut roles = both().filter_map(|system| Some(system.specs.get(service)?.role));
-        if roles.any(|role| role == Role::Gateway) {
+        if roles.contains(&Some(Role::Gateway)) {
             changed.insert(Target::Gateway(name.clone()));
             changed.insert(Target::Ingress(name.clone()));
         }

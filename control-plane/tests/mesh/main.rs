@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
 
 mod deprecated;
+mod history;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -196,12 +196,15 @@ impl Files {
                 return;
             }
         };
-        for followed in self.streams.values_mut() {
-            followed
-                .stream
-                .set_numbers(found.get(followed.stream.name()).cloned().unwrap_or_default());
+        for (allocation, error) in &found.unknown {
+            warn!(allocation, %error, "An allocation's files cannot be listed");
         }
-        for (stream, numbers) in found {
+        for Followed { stream, .. } in self.streams.values_mut() {
+            if !found.unknown.contains_key(&stream.name().allocation) {
+                stream.set_numbers(found.streams.get(stream.name()).cloned().unwrap_or_default());
+            }
+        }
+        for (stream, numbers) in found.streams {
             self.streams.entry(stream.clone()).or_insert_with(|| {
                 let name = stream.source();
                 let mut stream = Stream::new(stream, None);

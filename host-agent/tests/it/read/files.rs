@@ -95,6 +95,27 @@ fn what_is_deleted_unread_while_files_are_closed_is_told() {
 }
 
 #[test]
+fn files_that_cannot_be_looked_at_for_a_while_are_read_on_and_not_anew() {
+    let data = tempfile::tempdir().unwrap();
+    write(data.path(), 0, &numbered(0..3));
+    let mut reading = reading(data.path(), &Positions::default());
+    assert_eq!(reading.read(3), lines(0..3));
+    // A link to itself can be no directory: as good as too many open files.
+    let logs = path(data.path(), 0).parent().unwrap().to_owned();
+    let aside = logs.with_extension("aside");
+    fs::rename(&logs, &aside).unwrap();
+    std::os::unix::fs::symlink(&logs, &logs).unwrap();
+    for _ in 0..5 {
+        reading.reader.wait(Duration::from_millis(50)).unwrap();
+        assert_eq!(reading.drain(), []);
+    }
+    fs::remove_file(&logs).unwrap();
+    fs::rename(&aside, &logs).unwrap();
+    write(data.path(), 0, &numbered(3..5));
+    assert_eq!(reading.read(2), lines(3..5));
+}
+
+#[test]
 fn a_restart_in_the_middle_of_a_file_goes_on_there() {
     let data = tempfile::tempdir().unwrap();
     write(data.path(), 0, &numbered(0..5));

@@ -49,21 +49,43 @@ fn logs_of(data_dir: &Path, allocation: &str) -> PathBuf {
     data_dir.join("alloc").join(allocation).join("alloc").join("logs")
 }
 
-/// The numbers of all files by stream.
+/// What there is.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The numbers of all files by stream.
+    pub(super) streams: BTreeMap<StreamName, BTreeSet<u64>>,
+    /// Allocations whose files cannot be listed now; that does not mean that they have none.
+    pub(super) unknown: BTreeMap<String, io::Error>,
+}
+
+/// `None` where nothing is, which is no failure: an allocation may go at any moment, or not be set up yet.
+pub(super) fn unless_absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// Finds all files.
 ///
 /// # Errors
 /// When the directory of allocations cannot be read; one that is not there yet has none.
-pub(super) fn scan(data_dir: &Path) -> io::Result<BTreeMap<StreamName, BTreeSet<u64>>> {
-    let mut found: BTreeMap<StreamName, BTreeSet<u64>> = BTreeMap::new();
-    let allocations = match fs::read_dir(data_dir.join("alloc")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        other => other?,
+pub(super) fn scan(data_dir: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    let Some(allocations) = unless_absent(fs::read_dir(data_dir.join("alloc")))? else {
+        return Ok(found);
     };
     for allocation in allocations.flatten() {
         let Ok(allocation) = allocation.file_name().into_string() else { continue };
-        // An allocation may go at any moment, or not be set up yet.
-        let files = fs::read_dir(logs_of(data_dir, &allocation)).into_iter().flatten().flatten();
-        for file in files {
+        let files = match unless_absent(fs::read_dir(logs_of(data_dir, &allocation))) {
+            Ok(files) => files.into_iter().flatten(),
+            Err(error) => {
+                found.unknown.insert(allocation, error);
+                continue;
+            }
+        };
+        for file in files.flatten() {
             let name = file.file_name();
             if let Some((task, output, number)) = name.to_str().and_then(parts) {
                 let name = StreamName {
@@ -71,7 +93,7 @@ pub(super) fn scan(data_dir: &Path) -> io::Result<BTreeMap<StreamName, BTreeSet<
                     task: task.to_owned(),
                     output: output.to_owned(),
                 };
-                found.entry(name).or_default().insert(number);
+                found.streams.entry(name).or_default().insert(number);
             }
         }
     }

@@ -142,7 +142,7 @@ impl Stream {
     fn at_end(&mut self, data_dir: &Path, longest: usize, text: &mut Vec<u8>) -> io::Result<Read1> {
         let Some(tail) = &mut self.tail else { return Ok(Read1::Nothing) };
         let path = self.name.path(data_dir, tail.number);
-        let there = fs::symlink_metadata(&path).ok();
+        let there = scan::unless_absent(fs::symlink_metadata(&path))?;
         let is_cut = tail.file.metadata()?.len() < tail.end();
         let is_replaced = there.as_ref().is_some_and(|there| there.ino() != tail.inode);
         let next = self.numbers.range(tail.number + 1..).next().copied();
@@ -209,12 +209,10 @@ impl Stream {
 
     /// Opens a file at its first byte; false when it is gone since it was listed.
     fn begin(&mut self, data_dir: &Path, number: u64, generation: u64) -> io::Result<bool> {
-        let opened = match scan::open(data_dir, &self.name.path(data_dir, number)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.numbers.remove(&number);
-                return Ok(false);
-            }
-            other => other?,
+        let opened = scan::open(data_dir, &self.name.path(data_dir, number));
+        let Some(opened) = scan::unless_absent(opened)? else {
+            self.numbers.remove(&number);
+            return Ok(false);
         };
         self.tail = Some(Tail {
             file: opened.file,

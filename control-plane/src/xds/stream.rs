@@ -16,6 +16,7 @@ use std::time::Instant;
 use crate::xds::order::{Gate, PUSH_ORDER, Phase, Step};
 use crate::xds::resources::{Encoded, ResourceName, ResourceSet, ResourceType, TypeSet, Version};
 
+mod asked;
 mod bridge;
 mod draft;
 mod event;

@@ -1,7 +1,7 @@
 //! One resource type on one stream: what the proxy asks for, holds, and is still to be told.
 //!
-//! In: subscriptions, ACKs, NACKs, new sets. Out: what [`super::draft`] makes a response of, and what
-//! [`super::status`] shows.
+//! In: ACKs, NACKs, new sets; subscriptions by [`super::asked`]. Out: what [`super::draft`] makes a response of, and
+//! what [`super::status`] shows.
 //!
 //! **Invariants**: `held` is what the proxy accepted (or claimed on reconnect), never what was merely sent;
 //! `pending` is empty exactly when there is nothing to look at; names are shared with the set, not copied.
@@ -15,8 +15,8 @@ use crate::xds::resources::{Encoded, ResourceName, ResourceType, TypeSet, Versio
 use super::Event;
 use super::nack::{Nacks, Refused};
 use super::quarantine::{Quarantine, Refusal};
-use super::request::{Mode, Names};
-use super::subscription::{Change, Subscription, intern};
+use super::request::Mode;
+use super::subscription::Subscription;
 
 /// How long an ACK may take before the next response of the type may overtake it.
 pub(super) const ACK_PATIENCE: Duration = Duration::from_secs(30);
@@ -72,7 +72,8 @@ pub(super) struct TypeState {
     pub is_answer_owed: bool,
     /// State of the world: the proxy refused before it accepted anything, so that what it holds is not known.
     pub is_state_owed: bool,
-    has_accepted: bool,
+    /// Whether the proxy has accepted anything of this type.
+    pub has_accepted: bool,
     /// Names that wait at a gate, since when.
     pub waiting: BTreeMap<ResourceName, Instant>,
     pub in_flight: Option<InFlight>,
@@ -80,7 +81,7 @@ pub(super) struct TypeState {
     /// What other proxies of the class refused.
     pub class: Arc<Quarantine>,
     /// What of the set only goes to who asks for it by name.
-    on_demand: Arc<BTreeSet<ResourceName>>,
+    pub on_demand: Arc<BTreeSet<ResourceName>>,
 }
 
 impl TypeState {
@@ -105,108 +106,6 @@ impl TypeState {
     /// Whether each response carries everything: LDS and CDS in state of the world.
     pub(super) fn is_full_state(&self) -> bool {
         self.mode == Mode::Sotw && self.kind.has_wildcard()
-    }
-
-    /// Takes in a request's names; `is_renewed` tells names whose referrer was sent on this stream.
-    pub(super) fn subscribe(
-        &mut self,
-        names: &Names,
-        set: &TypeSet,
-        is_renewed: impl Fn(&str) -> bool,
-    ) {
-        self.on_demand = set.on_demand.clone();
-        let change = self.subscription.apply(self.kind, names, set);
-        if change == Change::default() {
-            return;
-        }
-        let is_empty_handed = match names {
-            Names::Change { initial, .. } => {
-                if change.is_first {
-                    self.believe(initial, set);
-                }
-                initial.is_empty()
-            }
-            Names::Whole { .. } => true,
-        };
-        if change.wildcard_began {
-            self.is_answer_owed = is_empty_handed;
-            for name in set.resources.keys() {
-                self.need(name, Need::IfChanged);
-            }
-        }
-        for name in change.added {
-            let is_known = change.is_first && self.held.contains_key(&name) && !is_renewed(&name);
-            self.is_answer_owed |= self.is_full_state();
-            self.need(&name, if is_known { Need::IfChanged } else { Need::Always });
-        }
-        for name in change.removed {
-            if self.mode == Mode::Delta && self.subscription.is_wildcard() {
-                self.need(&name, Need::Always);
-            }
-        }
-        self.forget_uncovered();
-        if let Names::Whole { version, .. } = names
-            && change.is_first
-            && self.subscription.is_wildcard()
-        {
-            self.believe_version(version, set);
-        }
-    }
-
-    /// Whether the proxy is to have this: it asked for it by name, or for everything.
-    ///
-    /// What it has once been sent stays its own: it would otherwise keep for ever what it was sent last.
-    pub(super) fn is_due(&self, name: &str) -> bool {
-        let is_left_out = || {
-            self.mode == Mode::Delta
-                && self.on_demand.contains(name)
-                && !self.subscription.named().contains(name)
-                && !self.held.contains_key(name)
-                && !self.is_in_flight(name)
-        };
-        self.subscription.covers(name) && !is_left_out()
-    }
-
-    /// Delta: the proxy tells what it holds from an earlier stream.
-    fn believe(&mut self, initial: &BTreeMap<String, String>, set: &TypeSet) {
-        for (name, version) in initial {
-            if !self.subscription.covers(name) {
-                continue;
-            }
-            let name = intern(set, name);
-            // A version that is not ours equals no content.
-            let version =
-                Version::parse(version).unwrap_or_else(|| Version::of(version.as_bytes()));
-            let content =
-                set.resources.get(&name).filter(|known| known.version == version).cloned();
-            self.held.insert(name.clone(), Held { version, content, is_sent_here: false });
-            self.need(&name, Need::IfChanged);
-        }
-    }
-
-    /// State of the world: the proxy tells the version of all that it holds from an earlier stream.
-    ///
-    /// With a wildcard only: who lists names may have dropped one and asked again since it saw that version.
-    fn believe_version(&mut self, version: &str, set: &TypeSet) {
-        let wanted = set.resources.values();
-        let ours = state_version(wanted.map(|content| (&*content.name, content.version)));
-        if Version::parse(version) != Some(ours) {
-            return;
-        }
-        self.is_answer_owed = false;
-        self.has_accepted = true;
-        self.pending.clear();
-        for (name, content) in &set.resources {
-            let (version, content) = (content.version, Some(content.clone()));
-            self.held.insert(name.clone(), Held { version, content, is_sent_here: false });
-        }
-    }
-
-    fn forget_uncovered(&mut self) {
-        let subscription = &self.subscription;
-        self.held.retain(|name, _| subscription.covers(name));
-        self.pending.retain(|name, _| subscription.covers(name));
-        self.waiting.retain(|name, _| subscription.covers(name));
     }
 
     /// Notes that a name is to be looked at.

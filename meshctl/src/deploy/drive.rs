@@ -155,7 +155,7 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
         self.view.mesh = None;
         loop {
             let patience = Patience {
-                elapsed: self.begun.elapsed().saturating_sub(self.excused),
+                elapsed: self.elapsed(),
                 timeout: self.limits.timeout,
                 awaits_person: self.limits.awaits_person,
             };
@@ -231,9 +231,16 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
         self.report.note(&Event::Compared { verdict, figures: figures.clone() });
     }
 
+    /// Time that counts: a person may take longer than the whole is allowed to.
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed().saturating_sub(self.excused)
+    }
+
     /// Waits for the next change, while the table goes on to show how time goes by.
     async fn wait(&mut self, on: Source) {
         let begun = Instant::now();
+        let is_excused = matches!(self.record.state, State::AwaitingPromotion { .. });
+        let left = self.limits.timeout.saturating_sub(self.elapsed()).max(BEAT);
         {
             let pause = async {
                 match on {
@@ -243,13 +250,12 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
                 }
             };
             tokio::pin!(pause);
-            let left = self.limits.timeout.saturating_sub(self.begun.elapsed());
-            let late = tokio::time::sleep(left.max(BEAT));
+            let late = tokio::time::sleep(left);
             tokio::pin!(late);
             loop {
                 tokio::select! {
                     () = &mut pause => break,
-                    () = &mut late => break,
+                    () = &mut late, if !is_excused => break,
                     () = tokio::time::sleep(BEAT) => self.report.tick(),
                 }
             }
@@ -257,7 +263,7 @@ impl<'r, 'a, 'c> Driver<'r, 'a, 'c> {
         if on == Source::Sidecars {
             self.view.sli = Sli::NotMeasured;
         }
-        if matches!(self.record.state, State::AwaitingPromotion { .. }) {
+        if is_excused {
             self.excused += begun.elapsed();
         }
     }
@@ -288,3 +294,6 @@ pub(super) async fn told_to_stop() {
         () = told(SignalKind::hangup()) => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

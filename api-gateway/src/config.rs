@@ -173,10 +173,7 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
         ("limits.message_bytes", raw.limits.message_bytes as u64, 1..=LARGEST_BYTES),
         ("limits.depth", raw.limits.depth as u64, 1..=DEEPEST),
     ] {
-        if !range.contains(&value) {
-            let (least, most) = (range.start(), range.end());
-            problems.add(key, format!("{value} is not between {least} and {most}"));
-        }
+        problems.within(key, value, range);
     }
     Config {
         listen: raw.listen,

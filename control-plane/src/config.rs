@@ -21,6 +21,13 @@ mod raw;
 
 pub use raw::{RawAdmin, RawApi, RawCatalog, RawConfig, RawFile, RawXds, RegistryKind};
 
+/// The longest of the file's times but for a stream's age, in seconds.
+const DAY_S: u64 = 86_400;
+/// The longest pause between two looks, in milliseconds.
+const MINUTE_MS: u64 = 60_000;
+/// Streams that are set up at a time.
+const MOST_AT_ONCE: u64 = 10_000;
+
 /// What the program works with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -108,6 +115,7 @@ impl Config {
 }
 
 fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
+    check_numbers(&raw, problems);
     let registry = match raw.registry {
         RegistryKind::Consul => {
             let consul = raw.consul.resolve(problems);
@@ -163,9 +171,9 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
         xds: XdsListener {
             listen: raw.xds.listen,
             tls,
-            stream_age: Duration::from_secs(raw.xds.stream_age_min.max(1).saturating_mul(60)),
+            stream_age: Duration::from_secs(raw.xds.stream_age_min.saturating_mul(60)),
             drain: Duration::from_secs(raw.xds.drain_s),
-            admit_at_once: raw.xds.admit_at_once.max(1),
+            admit_at_once: raw.xds.admit_at_once,
             admission_wait: Duration::from_secs(raw.xds.admission_wait_s),
             on_demand_above: raw.xds.on_demand_above,
         },
@@ -174,11 +182,27 @@ fn resolve(raw: RawConfig, problems: &mut Problems) -> Config {
     }
 }
 
+fn check_numbers(raw: &RawConfig, problems: &mut Problems) {
+    let RawConfig { catalog, xds, .. } = raw;
+    for (key, value, range) in [
+        ("catalog.coalesce_ms", catalog.coalesce_ms, 0..=MINUTE_MS),
+        ("catalog.last_good_after_ms", catalog.last_good_after_ms, 0..=DAY_S * 1_000),
+        ("catalog.deadline_s", catalog.deadline_s, 0..=DAY_S),
+        ("xds.stream_age_min", xds.stream_age_min, 1..=7 * DAY_S / 60),
+        ("xds.drain_s", xds.drain_s, 0..=DAY_S),
+        ("xds.admit_at_once", xds.admit_at_once as u64, 1..=MOST_AT_ONCE),
+        ("xds.admission_wait_s", xds.admission_wait_s, 0..=DAY_S),
+        ("file.interval_ms", raw.file.interval_ms, 10..=MINUTE_MS),
+    ] {
+        problems.within(key, value, range);
+    }
+}
+
 fn directory(raw: RawFile, holds: Holds, problems: &mut Problems) -> FileRegistry {
     if !raw.directory.is_dir() {
         problems.add("file.directory", format!("{} is not a directory", raw.directory.display()));
     }
-    let interval = Duration::from_millis(raw.interval_ms.max(10));
+    let interval = Duration::from_millis(raw.interval_ms);
     FileRegistry { directory: raw.directory, interval, holds }
 }
 
@@ -209,4 +233,34 @@ fn resolve_api(raw: RawApi, problems: &mut Problems) -> ApiListener {
         );
     }
     ApiListener { listen: raw.listen, tls, token }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_cannot_be_kept_are_named_all_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("control-plane.toml");
+        let text = "[catalog]\ncoalesce_ms = 60001\nlast_good_after_ms = 9000000000000000000\ndeadline_s = 86401\n\
+                    [xds]\nstream_age_min = 0\ndrain_s = 9000000000000000000\nadmit_at_once = 0\n\
+                    admission_wait_s = 86401\n[file]\ninterval_ms = 0\n";
+        std::fs::write(&file, text).unwrap();
+        let error = Config::read(Some(&file)).unwrap_err().to_string();
+        let (_, problems) = error.split_once('\n').unwrap();
+        assert_eq!(
+            problems.lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "catalog.coalesce_ms: 60001 is not between 0 and 60000",
+                "catalog.last_good_after_ms: 9000000000000000000 is not between 0 and 86400000",
+                "catalog.deadline_s: 86401 is not between 0 and 86400",
+                "xds.stream_age_min: 0 is not between 1 and 10080",
+                "xds.drain_s: 9000000000000000000 is not between 0 and 86400",
+                "xds.admit_at_once: 0 is not between 1 and 10000",
+                "xds.admission_wait_s: 86401 is not between 0 and 86400",
+                "file.interval_ms: 0 is not between 10 and 60000",
+            ]
+        );
+    }
 }

@@ -207,9 +207,7 @@ impl RawBatch {
         if self.max_records == 0 {
             problems.add("logs.batch.max_records", "must be at least 1");
         }
-        if !(16..=64 * KIB).contains(&self.max_kib) {
-            problems.add("logs.batch.max_kib", "must be between 16 and 65536");
-        }
+        problems.within("logs.batch.max_kib", self.max_kib as u64, 16..=65_536);
         let linger = Duration::from_millis(self.linger_ms);
         let limits = Limits { bytes: self.max_kib.saturating_mul(KIB), records: self.max_records };
         (limits, Pace { linger, longest: linger.saturating_mul(LONGEST_LINGERS) })

@@ -9,6 +9,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
@@ -73,6 +74,14 @@ impl Problems {
     /// Notes one problem.
     pub fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.0.push(ConfigProblem { key: key.into(), message: message.into() });
+    }
+
+    /// Notes a number that is outside of what can be kept.
+    pub fn within(&mut self, key: impl Into<String>, value: u64, range: RangeInclusive<u64>) {
+        if !range.contains(&value) {
+            let (least, most) = range.into_inner();
+            self.add(key, format!("{value} is not between {least} and {most}"));
+        }
     }
 
     /// Notes the error of a failed step and goes on without its value.

@@ -176,10 +176,8 @@ impl RawFiles {
         if self.poll_ms == 0 {
             problems.add("logs.files.poll_ms", "must be at least 1");
         }
-        if !(SHORTEST_PIECE..=LONGEST_PIECE).contains(&self.line_bytes) {
-            let message = format!("must be between {SHORTEST_PIECE} and {LONGEST_PIECE}");
-            problems.add("logs.files.line_bytes", message);
-        }
+        let pieces = SHORTEST_PIECE as u64..=LONGEST_PIECE as u64;
+        problems.within("logs.files.line_bytes", self.line_bytes as u64, pieces);
         Some(FilesConfig {
             nomad_data_dir: self.nomad_data_dir?,
             from_beginning: self.from_beginning,

@@ -48,6 +48,8 @@ pub mod report;
 pub mod sli;
 pub mod source;
 pub mod strategy;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod view;
 pub mod work;
 

@@ -1,19 +1,17 @@
 //! What a person's yes comes to, by what has become of the new instances meanwhile.
 
 use std::collections::BTreeMap;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
-use clap::Parser;
 use consul::testing::{Reply, ScriptedConsul};
 use nomad::{Deployment, GroupDeployment};
-use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::deploy::testing::{self, Nobody};
 
 /// Version 5 waits for a promotion; its deployment has that status and is promoted or not.
 fn waiting(status: &str, promoted: bool) -> (Record, View) {
@@ -58,12 +56,6 @@ fn a_yes_that_comes_too_late_is_no_success() {
     assert_eq!(answer(&record, &view, broken), never);
 }
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    reach: Reach,
-}
-
 /// A Nomad in which version 5 waits for a promotion. It carries the first one out and loses its leader before it says so.
 fn losing_its_leader(told: &Arc<AtomicUsize>) -> Router {
     let told = Arc::clone(told);
@@ -73,17 +65,7 @@ fn losing_its_leader(told: &Arc<AtomicUsize>) -> Router {
             return (StatusCode::INTERNAL_SERVER_ERROR, "No cluster leader".to_owned());
         }
         let promoted = told.load(Ordering::SeqCst) > 0;
-        let group = json!({"DesiredCanaries": 1, "HealthyAllocs": 1, "Promoted": promoted});
-        let deployment =
-            json!({"ID": "d", "JobVersion": 5, "Status": "running", "TaskGroups": {"web": group}});
-        let job = json!({"ID": "orders", "Type": "service", "Version": 5});
-        let answer = match uri.path().rsplit('/').next().unwrap_or_default() {
-            "orders" => job,
-            "versions" => json!({"Versions": [job]}),
-            "deployments" => json!([deployment]),
-            _ => json!([]),
-        };
-        (StatusCode::OK, answer.to_string())
+        (StatusCode::OK, testing::waiting_nomad(&uri, promoted).to_string())
     })
 }
 
@@ -94,22 +76,13 @@ async fn a_yes_during_which_nomads_leader_changes_is_given_once_and_seen() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nomad = format!("http://{}", listener.local_addr().unwrap());
     let consul = ScriptedConsul::start(|_, _| Reply::json(1, "[]")).await.unwrap();
-    let words = ["promote", "--nomad", &nomad, "--consul", &consul.url()];
-    let Flags { reach } = Flags::parse_from(words);
+    let reach = testing::reach(&nomad, &consul.url());
     let mut record = Record::sample(State::Promoting { version: 5 });
     record.gates.convergence = false;
     let second = Duration::from_secs(1);
     let limits = Limits { timeout: 60 * second, max_outage: 30 * second, awaits_person: false };
-    let mut console = Console {
-        out: &mut Vec::new(),
-        err: &mut Vec::new(),
-        input: &mut &b""[..],
-        is_interactive: false,
-        has_color: false,
-        width: None,
-        err_width: None,
-        now: std::time::SystemTime::UNIX_EPOCH,
-    };
+    let mut nobody = Nobody::default();
+    let mut console = nobody.console();
     let mut report = Reporter::new(&mut console, true);
     let approved = async {
         let work = Work::open("orders", &reach.nomad, &reach).await.unwrap();

@@ -5,43 +5,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::http::Uri;
-use clap::Parser;
 use consul::testing::{Reply, ScriptedConsul};
 use lab::wait;
-use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::console::Console;
-use crate::deploy::flags::Reach;
+use crate::deploy::testing::{self, Nobody};
 use crate::deploy::work::Work;
 
-#[derive(Parser)]
-struct Flags {
-    #[command(flatten)]
-    reach: Reach,
-}
-
-/// A Nomad in which version 5 waits for a promotion, and nothing changes; how often it was asked for deployments.
+/// A Nomad in which nothing changes; how often it was asked for deployments.
 fn unchanging(asked: &Arc<AtomicUsize>) -> Router {
     let asked = Arc::clone(asked);
     Router::new().fallback(async move |uri: Uri| {
         if uri.query().is_some_and(|query| query.contains("index=")) {
             std::future::pending::<()>().await;
         }
-        let group = json!({"DesiredCanaries": 1, "HealthyAllocs": 1});
-        let deployment =
-            json!({"ID": "d", "JobVersion": 5, "Status": "running", "TaskGroups": {"web": group}});
-        let job = json!({"ID": "orders", "Type": "service", "Version": 5});
-        match uri.path().rsplit('/').next().unwrap_or_default() {
-            "orders" => job.to_string(),
-            "versions" => json!({"Versions": [job]}).to_string(),
-            "deployments" => {
-                asked.fetch_add(1, Ordering::SeqCst);
-                json!([deployment]).to_string()
-            }
-            _ => "[]".to_owned(),
+        if uri.path().ends_with("/deployments") {
+            asked.fetch_add(1, Ordering::SeqCst);
         }
+        testing::waiting_nomad(&uri, false).to_string()
     })
 }
 
@@ -56,23 +38,14 @@ async fn a_person_who_takes_longer_than_the_whole_may_costs_nomad_no_more_questi
         _ => Reply::json(1, "[]"),
     });
     let consul = consul.await.unwrap();
-    let words = ["deploy", "--nomad", &nomad, "--consul", &consul.url()];
-    let Flags { reach } = Flags::parse_from(words);
+    let reach = testing::reach(&nomad, &consul.url());
     let why = "--gate manual".to_owned();
     let mut record = Record::sample(State::AwaitingPromotion { version: 5, why });
     record.gates.convergence = false;
     let timeout = Duration::from_millis(100);
     let limits = Limits { timeout, max_outage: Duration::from_secs(30), awaits_person: true };
-    let mut console = Console {
-        out: &mut Vec::new(),
-        err: &mut Vec::new(),
-        input: &mut &b""[..],
-        is_interactive: false,
-        has_color: false,
-        width: None,
-        err_width: None,
-        now: std::time::SystemTime::UNIX_EPOCH,
-    };
+    let mut nobody = Nobody::default();
+    let mut console = nobody.console();
     let mut report = Reporter::new(&mut console, true);
     let deploy = async {
         let work = Work::open("orders", &reach.nomad, &reach).await.unwrap();
